@@ -1,0 +1,1 @@
+//! Page codecs: compressed bytes → page bytes.

@@ -1,0 +1,98 @@
+//! Backend under `cfg(loom)`: locks and counters that the model checker drives.
+//!
+//! `Shared` stays the plain `Arc`, because loom's cannot hold a trait object;
+//! what the models check is the order of locks, counters and reference counts
+//! that decide whether a slot is free, and those go through loom's types.
+
+use loom::sync::atomic::{AtomicU64, Ordering};
+use loom::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+
+pub use alloc::sync::{Arc as Shared, Weak as WeakShared};
+
+/// Can be moved to another thread.
+pub trait MaybeSend: Send {}
+impl<T: Send + ?Sized> MaybeSend for T {}
+
+/// Can be used by several threads at the same time.
+pub trait MaybeSync: Sync {}
+impl<T: Sync + ?Sized> MaybeSync for T {}
+
+/// Exclusive access to a small piece of state.
+pub struct Lock<T>(loom::sync::Mutex<T>);
+
+impl<T> Lock<T> {
+    /// A lock around `value`.
+    pub fn new(value: T) -> Self {
+        Lock(loom::sync::Mutex::new(value))
+    }
+
+    /// Takes the lock.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Shared or exclusive access to a small piece of state.
+pub struct RwLock<T>(loom::sync::RwLock<T>);
+
+impl<T> RwLock<T> {
+    /// A lock around `value`.
+    pub fn new(value: T) -> Self {
+        RwLock(loom::sync::RwLock::new(value))
+    }
+
+    /// Takes the lock for reading.
+    pub fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Takes the lock for writing.
+    pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+        self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// A cell that is written at most once.
+pub struct OnceCell<T>(std::sync::OnceLock<T>);
+
+impl<T> OnceCell<T> {
+    /// An empty cell.
+    pub const fn new() -> Self {
+        OnceCell(std::sync::OnceLock::new())
+    }
+
+    /// The value, if there is one.
+    pub fn get(&self) -> Option<&T> {
+        self.0.get()
+    }
+
+    /// Stores `value` unless there is one already; returns what is stored.
+    pub fn set_or_get(&self, value: T) -> &T {
+        self.0.get_or_init(|| value)
+    }
+}
+
+/// A 64-bit counter that loses no update.
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// A counter that starts at `value`.
+    pub fn new(value: u64) -> Self {
+        Counter(AtomicU64::new(value))
+    }
+
+    /// The current value; what happened before it was set is visible.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Replaces the value.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Release);
+    }
+
+    /// Adds `n` (wrapping) and returns the value before.
+    pub fn add(&self, n: u64) -> u64 {
+        self.0.fetch_add(n, Ordering::AcqRel)
+    }
+}

@@ -1,0 +1,1 @@
+//! Test support for kdumpfile: dump builders that know nothing of the readers.
