@@ -85,9 +85,7 @@ pub type Result<T, E = Error> = core::result::Result<T, E>;
 impl Error {
     /// An error with one message.
     pub fn new(status: Status, message: impl Into<Message>) -> Self {
-        let mut messages = Vec::new();
-        messages.push(message.into());
-        Error(Box::new(Inner { status, messages }))
+        Error(Box::new(Inner { status, messages: Vec::from([message.into()]) }))
     }
 
     /// An error that carries no text of its own.

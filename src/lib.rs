@@ -1,4 +1,39 @@
-//! Read kernel crash dumps.
+//! Reads kernel crash dumps: attributes, pages and addresses, in `no_std` too.
+//!
+//! ```text
+//!   Context          what one user holds: the last error, buffers   [per clone]
+//!      |
+//!    dump            what clones share: attributes, format, page cache
+//!    /  \
+//! attr  format       the tree of facts · file → pages
+//!        |     \
+//!      notes   cache slots of page bytes: pin, fill, Busy
+//!        |
+//!   codec, io        bytes → page bytes · positioned reads
+//!        |
+//!      sync          the one place that knows whether there are threads
+//! ```
+//!
+//! Start with `Context`: open a dump, ask for attributes, read bytes.
+//!
+//! # Contract for threads
+//!
+//! * Separate dumps may be used from separate threads in every build.
+//! * One context is used by one thread at a time. With `std-threads` or
+//!   `spin-threads` it may move between threads (it is `Send`, not `Sync`);
+//!   without, it may not (it is neither).
+//! * `Context::clone` gives another thread access to the same dump. Clones
+//!   share attributes, caches and files; each has its own last error.
+//! * Nothing waits for a slot of the page cache: a read that finds all slots
+//!   in use fails with [`Status::Busy`]. A retry may succeed; raise attribute
+//!   `cache.size` if it happens often.
+//!
+//! # Unsafe code
+//!
+//! Denied everywhere but in these files, each place with its reason:
+//!
+//! - `io/file.rs`: mapping a file into memory, and using a descriptor that the
+//!   caller owns.
 #![no_std]
 #![deny(missing_docs)]
 #![deny(unsafe_code)]

@@ -72,6 +72,12 @@ impl<T> OnceCell<T> {
     }
 }
 
+impl<T> Default for OnceCell<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// A 64-bit counter that loses no update.
 pub struct Counter(AtomicU64);
 

@@ -73,6 +73,12 @@ impl<T> OnceCell<T> {
     }
 }
 
+impl<T> Default for OnceCell<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// A 64-bit counter that loses no update.
 #[derive(Default)]
 pub struct Counter(AtomicU64);
