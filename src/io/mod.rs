@@ -1,4 +1,49 @@
 //! Positioned reads: where the bytes of a dump come from.
+//!
+//! ```text
+//!  FileSet        one dump: one or more files, zeros behind their ends
+//!     |
+//!  FlatView       the flattened stream, rearranged        (if it is one)
+//!     |
+//!  ArchiveView    the file as it was before it was packed (if it was)
+//!     |
+//!  MmapPolicy     look at the bytes in place, or read them?
+//!     |
+//!  ReadAt         a file, a descriptor, a byte slice, flash, your own type
+//! ```
+//!
+//! Each layer but the uppermost is a [`ReadAt`] itself, so a format never
+//! knows how many of them are below it.
+
+mod archive;
+#[cfg(any(feature = "embedded-io", feature = "embedded-storage"))]
+mod embedded;
+mod flat;
+mod policy;
+mod set;
+mod slice;
+
+#[cfg(all(feature = "std", any(unix, windows)))]
+mod file;
+
+#[cfg(feature = "std")]
+pub use std::path::Path;
+
+#[cfg(feature = "archive")]
+pub use archive::ArchiveView;
+pub use archive::{Archive, UNIT_MAX};
+#[cfg(feature = "embedded-io")]
+pub use embedded::SeekReader;
+#[cfg(feature = "embedded-storage")]
+pub use embedded::StorageReader;
+pub use flat::FlatView;
+pub use policy::MmapPolicy;
+pub use set::{FileSet, Flattened};
+
+#[cfg(all(feature = "std", unix))]
+pub use file::FdSource;
+#[cfg(all(feature = "std", any(unix, windows)))]
+pub use file::FileSource;
 
 use crate::error::{Error, Result, Status};
 use crate::sync::{MaybeSend, MaybeSync, Shared};
@@ -7,13 +52,15 @@ use crate::sync::{MaybeSend, MaybeSync, Shared};
 ///
 /// One method is required. A source never moves a shared seek offset, so
 /// clones of a dump read from it at the same time.
+// Whether a source without a known length is empty cannot be told.
+#[allow(clippy::len_without_is_empty)]
 pub trait ReadAt: MaybeSend + MaybeSync {
     /// Reads into `buf` from byte position `pos` and returns how many bytes
     /// were read. Fewer than `buf.len()` may be read at any time; 0 means that
     /// `pos` is at or behind the end (or that `buf` is empty).
     ///
     /// # Errors
-    /// What the storage says, as [`Status::System`](crate::Status::System)
+    /// What the storage says, as [`Status::System`]
     /// with the operating system's text and nothing else.
     fn read_at(&self, pos: u64, buf: &mut [u8]) -> Result<usize>;
 
@@ -26,6 +73,12 @@ pub trait ReadAt: MaybeSend + MaybeSync {
     /// them in memory; `None` if not, or if they reach past the end.
     fn borrow(&self, pos: u64, len: usize) -> Option<&[u8]> {
         let _ = (pos, len);
+        None
+    }
+
+    /// Why [`borrow`](Self::borrow) gives nothing even where there are bytes,
+    /// if the storage said why.
+    fn borrow_error(&self) -> Option<Error> {
         None
     }
 }
@@ -64,24 +117,4 @@ pub fn read_zero_filled(source: &(impl ReadAt + ?Sized), pos: u64, buf: &mut [u8
     let done = read_full(source, pos, buf)?;
     buf[done..].fill(0);
     Ok(())
-}
-
-impl ReadAt for [u8] {
-    fn read_at(&self, pos: u64, buf: &mut [u8]) -> Result<usize> {
-        let Some(rest) = usize::try_from(pos).ok().and_then(|pos| self.get(pos..)) else {
-            return Ok(0);
-        };
-        let n = rest.len().min(buf.len());
-        buf[..n].copy_from_slice(&rest[..n]);
-        Ok(n)
-    }
-
-    fn len(&self) -> Option<u64> {
-        Some(<[u8]>::len(self) as u64)
-    }
-
-    fn borrow(&self, pos: u64, len: usize) -> Option<&[u8]> {
-        let start = usize::try_from(pos).ok()?;
-        self.get(start..start.checked_add(len)?)
-    }
 }
