@@ -42,9 +42,12 @@ extern crate alloc;
 #[cfg(any(feature = "std", test, loom))]
 extern crate std;
 
+pub mod arch;
+pub mod attr;
 pub mod codec;
 pub mod error;
 pub mod io;
 pub mod sync;
 
+pub use attr::{AttrEntry, AttrRef, AttrType, Bitmap, Blob, Value};
 pub use error::{Error, Result, Status};

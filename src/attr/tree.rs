@@ -1,0 +1,455 @@
+//! The tree itself: nodes, paths, flags, iteration, references.
+//!
+//! ```text
+//! root ── file ── set ── 0 ── fd, name      a node: key, fixed type, flags,
+//!      ├─ arch ── name, page_size, ...      a slot with its value, a hook
+//!      └─ cpu  ── number, 0 ── reg ── rip
+//! ```
+//!
+//! Nodes live in one vector and are found by (parent, key) through a hash
+//! table, so a path costs one look-up a component, however wide a directory
+//! is. New children go to the front of their parent's list: the order of
+//! iteration is the reverse of the order of creation, which callers observe.
+//! A reference carries the generation of its node and goes stale, never wrong.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::hooks::Hook;
+use super::value::{AttrType, Value};
+use super::view::{PageShift, View};
+use crate::error::{Error, Result, Status};
+use crate::sync::{Counter, MaybeSend, MaybeSync, Shared};
+
+/// A number that lives outside of the tree: a statistic, or a setting that
+/// something else reads.
+pub trait Gauge: MaybeSend + MaybeSync {
+    /// The number now.
+    fn get(&self) -> u64;
+    /// Replaces the number.
+    fn set(&self, value: u64);
+    /// What becomes of the number when its attribute is cleared.
+    fn reset(&self) {
+        self.set(0);
+    }
+}
+
+impl Gauge for Counter {
+    fn get(&self) -> u64 {
+        Counter::get(self)
+    }
+
+    fn set(&self, value: u64) {
+        Counter::set(self, value);
+    }
+}
+
+/// A handle to one attribute. It stays valid while the attribute exists and
+/// is refused (`No such key`) afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AttrRef {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+/// A value that is computed at its first access, outside of any lock.
+pub trait LazyValue: MaybeSend + MaybeSync {
+    /// Computes the value.
+    ///
+    /// # Errors
+    /// Shown with the prefix `Value cannot be revalidated`; the next access
+    /// tries again.
+    fn compute(&self) -> Result<Value>;
+}
+
+/// Where a value lives.
+pub(super) enum Slot {
+    /// In the node.
+    Plain(Option<Value>),
+    /// A number that something else counts or decides by.
+    Indirect(Shared<dyn Gauge>),
+    /// A register inside a sibling blob.
+    View(View),
+    /// Computed at the next access.
+    Lazy(Shared<dyn LazyValue>),
+}
+
+impl Slot {
+    /// Whether dropping the value may run code from outside of this module.
+    fn may_run_code(&self) -> bool {
+        !matches!(self, Slot::Plain(None | Some(Value::Number(_) | Value::Address(_) | Value::String(_))))
+    }
+}
+
+pub(super) struct Node {
+    pub key: Box<str>,
+    generation: u32,
+    pub parent: u32,
+    first_child: u32,
+    next_sibling: u32,
+    pub kind: AttrType,
+    pub set: bool,
+    pub persistent: bool,
+    /// The stored value is stale and computed anew by the node's hook.
+    pub stale: bool,
+    pub slot: Slot,
+    pub hook: Hook,
+}
+
+/// No node.
+const NONE: u32 = u32::MAX;
+/// The root directory.
+pub(super) const ROOT: u32 = 0;
+
+/// What a value access ends in.
+pub(super) enum Access {
+    Value(Value),
+    Lazy(Shared<dyn LazyValue>),
+}
+
+/// The arena of nodes.
+pub(super) struct Tree {
+    nodes: Vec<Node>,
+    free: Vec<u32>,
+    index: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    pub page_shift: PageShift,
+    /// Replaced values; see [`Attributes::with_tree`](super::Attributes).
+    dropped: Vec<Slot>,
+    /// While what follows from the user's values is made anew: what has a
+    /// value keeps it.
+    pub filling: bool,
+}
+
+impl Tree {
+    pub fn new() -> Self {
+        let root = Node {
+            key: "".into(),
+            generation: 0,
+            parent: NONE,
+            first_child: NONE,
+            next_sibling: NONE,
+            kind: AttrType::Directory,
+            set: false,
+            persistent: false,
+            stale: false,
+            slot: Slot::Plain(None),
+            hook: Hook::None,
+        };
+        Tree {
+            nodes: Vec::from([root]),
+            free: Vec::new(),
+            index: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            page_shift: PageShift::default(),
+            filling: false,
+            dropped: Vec::new(),
+        }
+    }
+
+    pub fn node(&self, id: u32) -> &Node {
+        &self.nodes[id as usize]
+    }
+
+    pub fn node_mut(&mut self, id: u32) -> &mut Node {
+        &mut self.nodes[id as usize]
+    }
+
+    fn hash(hasher: &DefaultHashBuilder, parent: u32, key: &str) -> u64 {
+        hasher.hash_one((parent, key))
+    }
+
+    /// The child of `parent` with this key.
+    pub fn child(&self, parent: u32, key: &str) -> Option<u32> {
+        let hash = Self::hash(&self.hasher, parent, key);
+        let same = |id: &u32| {
+            let node = &self.nodes[*id as usize];
+            node.parent == parent && *node.key == *key
+        };
+        self.index.find(hash, same).copied()
+    }
+
+    /// Follows a dotted path from `base`; one leading dot at the root is accepted.
+    pub fn lookup(&self, base: u32, path: &str) -> Option<u32> {
+        let path = if base == ROOT { path.strip_prefix('.').unwrap_or(path) } else { path };
+        path.split('.').try_fold(base, |node, key| self.child(node, key))
+    }
+
+    /// Creates a child at the front of its parent's list, or finds it.
+    pub fn create_child(&mut self, parent: u32, key: &str, kind: AttrType, hook: Hook) -> u32 {
+        if let Some(found) = self.child(parent, key) {
+            return found;
+        }
+        let node = Node {
+            key: key.into(),
+            generation: 0,
+            parent,
+            first_child: NONE,
+            next_sibling: self.node(parent).first_child,
+            kind,
+            set: false,
+            persistent: false,
+            stale: false,
+            slot: Slot::Plain(None),
+            hook,
+        };
+        let id = match self.free.pop() {
+            Some(id) => {
+                let generation = self.nodes[id as usize].generation;
+                self.nodes[id as usize] = Node { generation, ..node };
+                id
+            }
+            None => {
+                self.nodes.push(node);
+                (self.nodes.len() - 1) as u32
+            }
+        };
+        self.node_mut(parent).first_child = id;
+        let hash = Self::hash(&self.hasher, parent, key);
+        let Tree { index, hasher, nodes, .. } = self;
+        index.insert_unique(hash, id, |other| {
+            let node = &nodes[*other as usize];
+            Self::hash(hasher, node.parent, &node.key)
+        });
+        id
+    }
+
+    /// Whether the tree stays within `limit` nodes if all components of
+    /// `path` are created.
+    pub fn has_room(&self, path: &str, limit: usize) -> bool {
+        let components = path.bytes().filter(|byte| *byte == b'.').count() + 1;
+        self.nodes.len() - self.free.len() + components <= limit
+    }
+
+    /// Creates what is missing of a path below `base`; `None` if a component
+    /// on the way exists but is not a directory. An existing last component is
+    /// returned whatever its type is.
+    pub fn create_path(&mut self, base: u32, path: &str, kind: AttrType, hook: Hook) -> Option<u32> {
+        let (directories, last) =
+            path.rsplit_once('.').map_or((None, path), |(head, last)| (Some(head), last));
+        let mut parent = base;
+        for key in directories.into_iter().flat_map(|head| head.split('.')) {
+            if self.node(parent).kind != AttrType::Directory {
+                return None;
+            }
+            parent = self.create_child(parent, key, AttrType::Directory, Hook::None);
+        }
+        if self.node(parent).kind != AttrType::Directory {
+            return None;
+        }
+        Some(self.create_child(parent, last, kind, hook))
+    }
+
+    /// Deletes all children of a directory, with everything below them.
+    pub fn delete_children(&mut self, directory: u32) {
+        let mut at = core::mem::replace(&mut self.node_mut(directory).first_child, NONE);
+        while at != NONE {
+            let next = self.node(at).next_sibling;
+            self.delete_unlinked(at);
+            at = next;
+        }
+    }
+
+    /// Deletes one child with everything below it.
+    pub fn delete_child(&mut self, id: u32) {
+        let parent = self.node(id).parent;
+        let next = self.node(id).next_sibling;
+        if self.node(parent).first_child == id {
+            self.node_mut(parent).first_child = next;
+        } else {
+            let mut at = self.node(parent).first_child;
+            while at != NONE && self.node(at).next_sibling != id {
+                at = self.node(at).next_sibling;
+            }
+            if at != NONE {
+                self.node_mut(at).next_sibling = next;
+            }
+        }
+        self.delete_unlinked(id);
+    }
+
+    fn delete_unlinked(&mut self, id: u32) {
+        // Depth is bounded by the number of dots in one key, but a hostile
+        // VMCOREINFO may have many: so no recursion here.
+        let mut todo = Vec::from([id]);
+        while let Some(id) = todo.pop() {
+            let mut child = self.node(id).first_child;
+            while child != NONE {
+                todo.push(child);
+                child = self.node(child).next_sibling;
+            }
+            let hash = Self::hash(&self.hasher, self.node(id).parent, &self.node(id).key);
+            if let Ok(entry) = self.index.find_entry(hash, |other| *other == id) {
+                entry.remove();
+            }
+            let node = self.node_mut(id);
+            node.generation = node.generation.wrapping_add(1);
+            node.key = "".into();
+            node.parent = NONE;
+            node.first_child = NONE;
+            node.set = false;
+            node.hook = Hook::None;
+            self.put(id, Slot::Plain(None));
+            self.free.push(id);
+        }
+    }
+
+    /// Replaces what a node holds.
+    pub fn put(&mut self, id: u32, slot: Slot) {
+        let old = core::mem::replace(&mut self.node_mut(id).slot, slot);
+        if old.may_run_code() {
+            self.dropped.push(old);
+        }
+    }
+
+    /// Gives a node a value without any hook.
+    pub fn give(&mut self, id: u32, slot: Slot, persistent: bool) {
+        self.instantiate_parents(id);
+        self.put(id, slot);
+        let node = self.node_mut(id);
+        node.set = true;
+        node.persistent = persistent;
+        node.stale = false;
+    }
+
+    /// Gives the attribute at `path`, if there is one, a value that survives
+    /// opening, without any hook.
+    pub fn give_path(&mut self, path: &str, slot: Slot) {
+        if let Some(id) = self.lookup(ROOT, path) {
+            self.give(id, slot, true);
+        }
+    }
+
+    /// What was replaced since the last call, to be dropped without the lock.
+    pub fn take_dropped(&mut self) -> Vec<Slot> {
+        core::mem::take(&mut self.dropped)
+    }
+
+    /// All children, newest first.
+    pub fn children(&self, directory: u32) -> impl Iterator<Item = u32> + '_ {
+        let mut at = self.node(directory).first_child;
+        core::iter::from_fn(move || {
+            let id = (at != NONE).then_some(at)?;
+            at = self.node(id).next_sibling;
+            Some(id)
+        })
+    }
+
+    /// The next child that is set, after `previous` or from the start.
+    pub fn next_set(&self, directory: u32, previous: Option<u32>) -> Option<u32> {
+        let mut at = match previous {
+            None => self.node(directory).first_child,
+            Some(id) => self.node(id).next_sibling,
+        };
+        while at != NONE && !self.node(at).set {
+            at = self.node(at).next_sibling;
+        }
+        (at != NONE).then_some(at)
+    }
+
+    /// Dotted path of a node below `base` (the root: its full path).
+    pub fn path(&self, id: u32, base: u32) -> String {
+        let mut keys: Vec<&str> = Vec::new();
+        let mut at = id;
+        while at != base && at != ROOT {
+            keys.push(&self.node(at).key);
+            at = self.node(at).parent;
+        }
+        keys.reverse();
+        keys.join(".")
+    }
+
+    /// A handle that callers may keep.
+    pub fn reference(&self, id: u32) -> AttrRef {
+        AttrRef { index: id, generation: self.node(id).generation }
+    }
+
+    /// The node of a handle, unless it was deleted.
+    pub fn resolve(&self, handle: AttrRef) -> Result<u32> {
+        match self.nodes.get(handle.index as usize) {
+            Some(node) if node.generation == handle.generation => Ok(handle.index),
+            _ => Err(Error::new(Status::NoKey, "No such key")),
+        }
+    }
+
+    /// Marks unset ancestors as set, upwards to the first one that is.
+    pub fn instantiate_parents(&mut self, id: u32) {
+        let mut at = self.node(id).parent;
+        while at != NONE && !self.node(at).set {
+            self.node_mut(at).set = true;
+            at = self.node(at).parent;
+        }
+    }
+
+    /// All nodes below and including `top`, children before their parents.
+    pub fn post_order(&self, top: u32) -> Vec<u32> {
+        let mut order = Vec::new();
+        let mut todo = Vec::from([top]);
+        while let Some(id) = todo.pop() {
+            order.push(id);
+            todo.extend(self.children(id));
+        }
+        order.reverse();
+        order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn keys(tree: &Tree, directory: u32) -> Vec<String> {
+        tree.children(directory).map(|id| String::from(&*tree.node(id).key)).collect()
+    }
+
+    #[test]
+    fn children_come_newest_first_and_paths_resolve() {
+        let mut tree = Tree::new();
+        tree.create_path(ROOT, "a.b.one", AttrType::Number, Hook::None).unwrap();
+        let two = tree.create_path(ROOT, "a.b.two", AttrType::Number, Hook::None).unwrap();
+        let directory = tree.lookup(ROOT, "a.b").unwrap();
+        assert_eq!(keys(&tree, directory), ["two", "one"]);
+        assert_eq!(tree.lookup(ROOT, ".a.b.two"), Some(two));
+        assert_eq!(tree.path(two, ROOT), "a.b.two");
+        for odd in ["", ".", "..a", "a.", "a..b", "a.b.two.", "a.b.two.x", "b"] {
+            assert_eq!(tree.lookup(ROOT, odd), None, "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn a_leaf_never_becomes_a_directory() {
+        let mut tree = Tree::new();
+        tree.create_path(ROOT, "a.b", AttrType::Number, Hook::None).unwrap();
+        assert_eq!(tree.create_path(ROOT, "a.b.c", AttrType::Number, Hook::None), None);
+        assert_eq!(tree.create_path(ROOT, "a.b.c.d", AttrType::Number, Hook::None), None);
+    }
+
+    #[test]
+    fn stale_references_are_refused_even_when_the_place_is_used_again() {
+        let mut tree = Tree::new();
+        let a = tree.create_path(ROOT, "d.a", AttrType::Number, Hook::None).unwrap();
+        let handle = tree.reference(a);
+        assert_eq!(tree.resolve(handle).ok(), Some(a));
+        let directory = tree.lookup(ROOT, "d").unwrap();
+        tree.delete_children(directory);
+        let b = tree.create_path(ROOT, "d.b", AttrType::Number, Hook::None).unwrap();
+        assert_eq!(a, b, "the node was used again");
+        assert_eq!(tree.resolve(handle).unwrap_err().status(), Status::NoKey);
+    }
+
+    #[test]
+    fn deep_paths_are_deleted_without_recursion() {
+        let mut tree = Tree::new();
+        let path = vec!["x"; 200_000].join(".");
+        tree.create_path(ROOT, &path, AttrType::Number, Hook::None).unwrap();
+        let top = tree.lookup(ROOT, "x").unwrap();
+        tree.delete_child(top);
+        assert_eq!(tree.lookup(ROOT, "x"), None);
+        assert_eq!(keys(&tree, ROOT), [""; 0]);
+    }
+}
