@@ -44,6 +44,7 @@ extern crate std;
 
 pub mod arch;
 pub mod attr;
+pub mod cache;
 pub mod codec;
 pub mod error;
 pub mod io;
