@@ -48,6 +48,7 @@ pub mod cache;
 pub mod codec;
 pub mod error;
 pub mod io;
+pub mod notes;
 pub mod sync;
 
 pub use attr::{AttrEntry, AttrRef, AttrType, Bitmap, Blob, Value};
