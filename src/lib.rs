@@ -47,9 +47,11 @@ pub mod attr;
 pub mod cache;
 pub mod codec;
 pub mod error;
+pub mod format;
 pub mod io;
 pub mod notes;
 pub mod sync;
 
 pub use attr::{AttrEntry, AttrRef, AttrType, Bitmap, Blob, Value};
 pub use error::{Error, Result, Status};
+pub use format::{Packing, Space, Spaces};
