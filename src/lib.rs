@@ -14,7 +14,7 @@
 //!      sync          the one place that knows whether there are threads
 //! ```
 //!
-//! Start with `Context`: open a dump, ask for attributes, read bytes.
+//! Start with [`Context`]: open a dump, ask for attributes, read bytes.
 //!
 //! # Contract for threads
 //!
@@ -22,7 +22,7 @@
 //! * One context is used by one thread at a time. With `std-threads` or
 //!   `spin-threads` it may move between threads (it is `Send`, not `Sync`);
 //!   without, it may not (it is neither).
-//! * `Context::clone` gives another thread access to the same dump. Clones
+//! * [`Context::clone`] gives another thread access to the same dump. Clones
 //!   share attributes, caches and files; each has its own last error.
 //! * Nothing waits for a slot of the page cache: a read that finds all slots
 //!   in use fails with [`Status::Busy`]. A retry may succeed; raise attribute
@@ -46,6 +46,8 @@ pub mod arch;
 pub mod attr;
 pub mod cache;
 pub mod codec;
+pub mod context;
+pub mod dump;
 pub mod error;
 pub mod format;
 pub mod io;
@@ -53,5 +55,6 @@ pub mod notes;
 pub mod sync;
 
 pub use attr::{AttrEntry, AttrRef, AttrType, Bitmap, Blob, Value};
+pub use context::Context;
 pub use error::{Error, Result, Status};
 pub use format::{Packing, Space, Spaces};

@@ -1,0 +1,74 @@
+//! What is read from the dump once somebody says which system it is.
+
+use alloc::string::String;
+
+use super::Context;
+use crate::attr::{AttrRef, Os, Value};
+use crate::error::{Error, Result, ResultExt, Status};
+use crate::format::Space;
+use crate::notes::uts;
+
+/// Where `utsname` may begin within `init_uts_ns`: the structure has a few
+/// members in front of it, which differ from kernel to kernel.
+const UTSNAME_WITHIN: usize = 128;
+
+/// What `utsname` begins with.
+const SYSNAME: &[u8] = b"Linux\0";
+
+impl Context {
+    /// Sets an attribute, and does what a new `addrxlat.ostype` asks for. If
+    /// that fails the attribute has its new value all the same.
+    pub(super) fn apply(&self, attr: AttrRef, value: Value) -> Result<()> {
+        let Some(os) = self.dump.set(attr, value)? else { return Ok(()) };
+        if os == Os::Linux && self.attributes().string("linux.uts.sysname").is_none() {
+            self.find_utsname()?;
+        }
+        self.read_xen_extra_version()
+    }
+
+    /// Sets `linux.uts.*` from memory, where VMCOREINFO says where it is and
+    /// that can be read.
+    fn find_utsname(&self) -> Result<()> {
+        let unreachable = |error: &Error| matches!(error.status(), Status::NoData | Status::AddrXlat);
+        let address = match self.utsname_address() {
+            Ok(Some(address)) => address,
+            Err(error) if !unreachable(&error) => return Err(error),
+            _ => return Ok(()),
+        };
+        let mut utsname = [0; uts::SIZE];
+        match self.read(Space::KernelVirtual, address, &mut utsname) {
+            // Nothing to translate with says nothing about the dump.
+            Err(error) if error.status() == Status::AddrXlat => return Ok(()),
+            read => read?,
+        }
+        if !uts::looks_sane(&utsname) {
+            return Err(Error::corrupt("Wrong utsname content"));
+        }
+        self.dump.describe(|facts| uts::store(facts, &utsname))
+    }
+
+    fn utsname_address(&self) -> Result<Option<u64>> {
+        let symbol = |name| self.attributes().number(name);
+        if let Some(address) = symbol("linux.vmcoreinfo.SYMBOL.system_utsname") {
+            return Ok(Some(address));
+        }
+        let Some(namespace) = symbol("linux.vmcoreinfo.SYMBOL.init_uts_ns") else { return Ok(None) };
+        let mut head = [0; UTSNAME_WITHIN + SYSNAME.len()];
+        self.read(Space::KernelVirtual, namespace, &mut head)?;
+        let offset = head.windows(SYSNAME.len()).position(|text| text == SYSNAME);
+        let offset = offset.ok_or_else(|| Error::corrupt("UTS_SYSNAME not found"))?;
+        Ok(Some(namespace.wrapping_add(offset as u64)))
+    }
+
+    fn read_xen_extra_version(&self) -> Result<()> {
+        let Some(address) = self.attributes().number("xen.version.extra_addr") else { return Ok(()) };
+        let text = match self.read_string(Space::MachinePhysical, address) {
+            Err(error) if error.status() == Status::NoData => return Ok(()),
+            read => read.context(|| "Cannot read Xen extra version")?,
+        };
+        let text = String::from_utf8_lossy(&text);
+        self.dump
+            .describe(|facts| facts.set_string("xen.version.extra", &text))
+            .context(|| "Cannot set Xen extra version")
+    }
+}
