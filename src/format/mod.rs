@@ -11,6 +11,7 @@
 //! the attribute tree through [`Facts`]. It knows no other format, no cache
 //! and no address translation.
 
+pub mod diskdump;
 pub mod infer;
 pub mod pfn;
 
@@ -192,4 +193,4 @@ pub struct Opening<'a> {
 pub type OpenFn = fn(&mut Opening<'_>) -> Result<Option<Box<dyn Format>>>;
 
 /// All formats, in probing order: name (attribute `file.format`) and entry.
-pub const FORMATS: &[(&str, OpenFn)] = &[(elf::NAME, elf::open)];
+pub const FORMATS: &[(&str, OpenFn)] = &[(elf::NAME, elf::open), ("diskdump", diskdump::open)];
