@@ -1,0 +1,137 @@
+//! Opening dumps, and what to say when that fails.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use kdumpfile::format::FORMATS;
+use kdumpfile::sync::Shared;
+use kdumpfile::{Bitmap, Context, Error, Space, Status};
+
+use crate::failure::{Failure, Result};
+
+/// Names the built-in sample in the place of a file.
+pub const SAMPLE: &str = "sample:";
+
+/// What the sample is called in messages.
+const SAMPLE_NAME: &str = "sample";
+
+/// A real dump with a few hundred of its pages; see `sample/README.md`.
+static SAMPLE_DUMP: &[u8] = include_bytes!("../sample/vmcore.sample");
+
+/// An open dump.
+pub struct Dump {
+    /// The dump itself.
+    pub context: Context,
+    /// What to call it in messages.
+    pub name: String,
+    /// Whether it is the built-in sample.
+    pub sample: bool,
+    /// Size of all files in bytes, as far as it is known.
+    pub file_bytes: u64,
+}
+
+/// Opens the dump that these files make up.
+pub fn open(files: &[PathBuf]) -> Result<Dump> {
+    if files.iter().any(|file| file.as_os_str() == SAMPLE) {
+        return match files {
+            [_] => open_sample(),
+            _ => Err(Failure::Usage(format!("{SAMPLE} is a whole dump: it goes with no other FILE"))),
+        };
+    }
+    let name = files.first().map(|file| file.display().to_string()).unwrap_or_default();
+    let context = Context::new();
+    match context.open_paths(files) {
+        Ok(()) => {
+            let sizes = files.iter().filter_map(|file| Some(fs::metadata(file).ok()?.len()));
+            let file_bytes = sizes.fold(0, u64::saturating_add);
+            Ok(Dump { context, name, sample: false, file_bytes })
+        }
+        Err(error) => Err(Failure::dump(&name, &error).with_hint(open_hint(&error, files))),
+    }
+}
+
+/// Opens the built-in sample.
+pub fn open_sample() -> Result<Dump> {
+    let context = Context::new();
+    let opened = context
+        .set_file_names(&[Some(SAMPLE_NAME)])
+        .and_then(|()| context.open(vec![Shared::new(SAMPLE_DUMP)]));
+    opened.map_err(|error| Failure::dump(SAMPLE_NAME, &error))?;
+    Ok(Dump { context, name: SAMPLE_NAME.into(), sample: true, file_bytes: SAMPLE_DUMP.len() as u64 })
+}
+
+impl Dump {
+    /// A failure about this dump.
+    pub fn failure(&self, error: &Error) -> Failure {
+        Failure::dump(&self.name, error)
+    }
+
+    /// `arch.page_size` in bytes: the unit of PFNs.
+    pub fn page_size(&self) -> Result<u64> {
+        let size = self.context.number("arch.page_size").map_err(|error| {
+            let error = error.context("arch.page_size");
+            self.failure(&error)
+        })?;
+        if size.is_power_of_two() {
+            Ok(size)
+        } else {
+            Err(Failure::Dump { text: format!("{}: arch.page_size is {size}", self.name), hint: None })
+        }
+    }
+
+    /// The bitmap at `path`.
+    pub fn bitmap(&self, path: &'static str) -> Result<Bitmap> {
+        self.context.bitmap(path).map_err(|error| self.failure(&error.context(path)))
+    }
+
+    /// The address space to read physical addresses of the kernel in: without
+    /// Xen they are those of the machine, which some formats only know.
+    pub fn kernel_physical(&self) -> Space {
+        let xen = self.context.number("xen.type").is_ok_and(|kind| kind != 0);
+        if xen || self.context.spaces().contains(Space::KernelPhysical) {
+            Space::KernelPhysical
+        } else {
+            Space::MachinePhysical
+        }
+    }
+
+    /// What to advise after a failed read.
+    pub fn read_hint(&self, error: &Error) -> Option<String> {
+        if error.status() != Status::NoData {
+            return None;
+        }
+        if self.context.get("file.set.missing").is_ok() {
+            return Some("a part of the split dump is missing; name all of its files".into());
+        }
+        Some("the page is not in the dump; 'kdumpfile pages' lists those that are".into())
+    }
+}
+
+/// What to advise when a dump cannot be opened. Archives that cannot be read
+/// in place need no advice: the error says how to unpack them.
+fn open_hint(error: &Error, files: &[PathBuf]) -> Option<String> {
+    files.iter().find_map(|file| file_hint(file)).or_else(|| {
+        (error.status() == Status::NotImplemented && error.message().contains("Unknown file format")).then(
+            || {
+                let known: Vec<&str> = FORMATS.iter().map(|format| format.0).collect();
+                format!("known formats: {}", known.join(", "))
+            },
+        )
+    })
+}
+
+fn file_hint(path: &Path) -> Option<String> {
+    let name = path.display();
+    let metadata = match File::open(path).and_then(|file| file.metadata()) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return Some("dumps hold secrets and mostly belong to root; try with sudo".into());
+        }
+        Err(_) => return None,
+    };
+    if metadata.is_dir() {
+        return Some(format!("{name} is a folder; name the dump in it"));
+    }
+    (metadata.is_file() && metadata.len() == 0).then(|| format!("{name} is empty: nothing was saved"))
+}
