@@ -1,0 +1,55 @@
+//! What is fuzzed, as plain functions from bytes.
+//!
+//! | target | the bytes are | beyond "no panic" it checks |
+//! | --- | --- | --- |
+//! | [`run_open`] | a file | reads repeat, bitmaps agree with themselves |
+//! | [`run_open_elf`] | changes of a valid ELF core | the same |
+//! | [`run_open_diskdump`] | changes of a valid diskdump | the same |
+//! | [`run_split_set`] | changes of a valid set of 2 or 3 files | the same |
+//! | [`run_flattened`] | records, or a stream | the file is what a naive model says |
+//! | [`run_archive`] | an archive | reads here and there agree with one read of all |
+//! | [`run_notes`] | notes of an architecture | iteration stays inside |
+//! | [`run_vmcoreinfo`] | a text | simple rows arrive, a second parse changes nothing |
+//! | [`run_attributes`] | operations on contexts | what is set is there, what is cleared is not |
+//! | [`run_codec`] | a codec and a stream, or a page | other decoders agree, pages come back |
+//!
+//! `cargo fuzz run TARGET` searches with them; `tests/replay.rs` runs them on
+//! the corpus and on mutations of it with any compiler.
+#![forbid(unsafe_code)]
+
+mod archive;
+mod attributes;
+mod codec;
+mod examine;
+mod flattened;
+mod input;
+mod patched;
+mod source;
+mod templates;
+mod text;
+
+pub use archive::run_archive;
+pub use attributes::run_attributes;
+pub use codec::run_codec;
+pub use flattened::run_flattened;
+pub use patched::{run_open, run_open_diskdump, run_open_elf, run_split_set};
+pub use templates::{diskdumps, elves, sets};
+pub use text::{run_notes, run_vmcoreinfo};
+
+/// Name of a target, which is that of its binary and of its folder in `corpus`,
+/// and what it runs.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    ("open", run_open),
+    ("open_elf", run_open_elf),
+    ("open_diskdump", run_open_diskdump),
+    ("split_set", run_split_set),
+    ("flattened", run_flattened),
+    ("archive", run_archive),
+    ("notes", run_notes),
+    ("vmcoreinfo", run_vmcoreinfo),
+    ("attributes", run_attributes),
+    ("codec", run_codec),
+];

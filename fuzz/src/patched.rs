@@ -1,0 +1,99 @@
+//! Opening: any file, and valid dumps with changes.
+
+use kdumpfile::Context;
+use kdumpfile::io::Source;
+use kdumpfile::sync::Shared;
+
+use crate::examine;
+use crate::input::Input;
+use crate::source::Shy;
+use crate::templates::{Template, diskdumps, elves, sets};
+
+/// Opens any bytes as a file.
+pub fn run_open(data: &[u8]) {
+    let dump = Context::new();
+    let opened = dump.open_bytes(data.to_vec());
+    assert_eq!(dump.last_error().is_some(), opened.is_err());
+    examine::all(&dump);
+}
+
+/// Byte 0 picks a template, the others change it.
+pub fn run_open_elf(data: &[u8]) {
+    let mut input = Input(data);
+    let template = &elves()[input.index(elves().len())];
+    open_changed(&mut input, &[template]);
+}
+
+/// Byte 0 picks a template, the others change it.
+pub fn run_open_diskdump(data: &[u8]) {
+    let mut input = Input(data);
+    let template = &diskdumps()[input.index(diskdumps().len())];
+    open_changed(&mut input, &[template]);
+}
+
+/// Byte 0 picks a template, the others change its files and their order.
+pub fn run_split_set(data: &[u8]) {
+    let mut input = Input(data);
+    let set = &sets()[input.index(sets().len())];
+    open_changed(&mut input, &set.iter().collect::<Vec<_>>());
+}
+
+fn open_changed(input: &mut Input<'_>, templates: &[&Template]) {
+    let options = input.byte();
+    let mut files: Vec<Vec<u8>> = templates.iter().map(|template| template.bytes.clone()).collect();
+    let mut steps = 0;
+    while !input.is_empty() && steps < 64 {
+        let file = if files.len() > 1 { input.index(files.len()) } else { 0 };
+        change(input, templates[file], &mut files[file]);
+        steps += 1;
+    }
+    for (file, template) in files.iter_mut().zip(templates) {
+        let len = template.signature.min(file.len());
+        file[..len].copy_from_slice(&template.bytes[..len]);
+    }
+    if options & 1 != 0 {
+        files.rotate_left(1);
+    }
+    let shy = options & 2 != 0;
+    let sources = files.into_iter().map(|bytes| -> Source {
+        if shy { Shared::new(Shy { bytes, sized: options & 4 != 0 }) } else { Shared::new(bytes) }
+    });
+    let dump = Context::new();
+    let before = [("file.zero_excluded", 8), ("file.mmap_policy", 16)];
+    for (path, _) in before.into_iter().filter(|(_, bit)| options & bit != 0) {
+        dump.set(path, kdumpfile::Value::Number(1)).expect("a number of the user");
+    }
+    let opened = dump.open(sources.collect());
+    assert_eq!(dump.last_error().is_some(), opened.is_err());
+    examine::all(&dump);
+}
+
+/// One change: of a field, of any bytes, or of the length.
+fn change(input: &mut Input<'_>, template: &Template, file: &mut Vec<u8>) {
+    match input.byte() {
+        tag @ 0..=199 => {
+            let field = template.fields[usize::from(tag) % template.fields.len()];
+            let value = input.number();
+            let end = usize::try_from(field.offset).unwrap_or(usize::MAX).saturating_add(field.width);
+            if end <= file.len() {
+                field.put(file, template.order, value);
+            }
+        }
+        200..=239 => {
+            let at = usize::try_from(input.uint(2)).unwrap_or(0) % file.len().max(1);
+            let len = 1 + input.index(16);
+            let bytes = input.bytes(len);
+            for (to, from) in file[at..].iter_mut().zip(bytes) {
+                *to = *from;
+            }
+        }
+        240..=247 => {
+            let len = usize::try_from(input.uint(2)).unwrap_or(0);
+            file.truncate(len.max(template.signature));
+        }
+        _ => {
+            let len = usize::try_from(input.uint(2)).unwrap_or(0);
+            file.resize(file.len().max(len), 0);
+        }
+    }
+}

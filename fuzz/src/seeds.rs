@@ -1,0 +1,326 @@
+//! Writes the seed corpus, always the same: `cargo run --no-default-features
+//! --bin seeds` in this folder. Findings, which begin with `found-`, stay.
+
+use std::io::{Result, Write};
+use std::path::{Path, PathBuf};
+
+use kdumpfile_fuzz::{TARGETS, diskdumps, elves, sets};
+use kdumpfile_testkit::arch::Arch;
+use kdumpfile_testkit::compress;
+use kdumpfile_testkit::endian::ByteOrder;
+use kdumpfile_testkit::flatten::{Flattener, Order, Record};
+use kdumpfile_testkit::image::RamImage;
+use kdumpfile_testkit::notes::{Note, NoteWriter, QemuCpu, Vmcoreinfo, prstatus, prstatus_layout, xen};
+
+fn main() -> Result<()> {
+    let mut corpus = Corpus { root: Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus"), bytes: 0 };
+    corpus.clean()?;
+    open(&mut corpus)?;
+    changed(&mut corpus)?;
+    flattened(&mut corpus)?;
+    archives(&mut corpus)?;
+    notes(&mut corpus)?;
+    vmcoreinfo(&mut corpus)?;
+    attributes(&mut corpus)?;
+    codecs(&mut corpus)?;
+    println!("{} bytes of seeds", corpus.bytes);
+    Ok(())
+}
+
+struct Corpus {
+    root: PathBuf,
+    bytes: usize,
+}
+
+impl Corpus {
+    fn clean(&self) -> Result<()> {
+        for (target, _) in TARGETS {
+            let folder = self.root.join(target);
+            std::fs::create_dir_all(&folder)?;
+            for entry in std::fs::read_dir(folder)? {
+                let entry = entry?;
+                if !entry.file_name().to_string_lossy().starts_with("found-") {
+                    std::fs::remove_file(entry.path())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, target: &str, name: &str, parts: &[&[u8]]) -> Result<()> {
+        let bytes = parts.concat();
+        self.bytes += bytes.len();
+        std::fs::write(self.root.join(target).join(name), bytes)
+    }
+}
+
+/// The first templates of each kind as they are, and one flattened and packed.
+fn open(corpus: &mut Corpus) -> Result<()> {
+    for (number, dump) in elves().iter().enumerate() {
+        corpus.add("open", &format!("elf-{number}"), &[&dump.bytes])?;
+    }
+    for (number, dump) in diskdumps().iter().enumerate() {
+        corpus.add("open", &format!("diskdump-{number}"), &[&dump.bytes])?;
+    }
+    let small = &elves()[5].bytes;
+    let stream = Flattener::new().record_size(1500).order(Order::Interleaved(2)).flatten(small);
+    corpus.add("open", "flattened", &[&stream])?;
+    corpus.add("open", "gzip", &[&compress::gzip(small)])?;
+    corpus.add("open", "zstd-of-flattened", &[&compress::zstd(&stream)])?;
+    corpus.add("open", "empty", &[])
+}
+
+/// Programs of changes: none, one to each of the first fields, and a few of
+/// every kind.
+fn changed(corpus: &mut Corpus) -> Result<()> {
+    let counts =
+        [("open_elf", elves().len()), ("open_diskdump", diskdumps().len()), ("split_set", sets().len())];
+    for (target, count) in counts {
+        let file: &[u8] = if target == "split_set" { &[1] } else { &[] };
+        for template in 0..count as u8 {
+            corpus.add(target, &format!("{template}-unchanged"), &[&[template, template & 7]])?;
+            let mut steps = Vec::new();
+            for field in [3, 9, 14, 17, 20, 23] {
+                // To a number of two bytes.
+                steps.extend_from_slice(file);
+                steps.extend([field + template, 129, 0x10, 0x20]);
+            }
+            corpus.add(target, &format!("{template}-fields"), &[&[template, 24], &steps])?;
+            let bytes: [&[u8]; 8] = [
+                &[template, 2],
+                file,
+                &[210, 0x00, 0x10 + template, 3, 0xff, 0xfe, 0xfd, 0xfc],
+                file,
+                &[12, 23],
+                file,
+                &[255, 0x00, 0xf0],
+                file,
+            ];
+            corpus.add(target, &format!("{template}-bytes"), &[&bytes.concat(), &[244, 0x80, 0x21]])?;
+        }
+    }
+    Ok(())
+}
+
+fn flattened(corpus: &mut Corpus) -> Result<()> {
+    let image: Vec<u8> = RamImage::new(1, 512).page_bytes(1);
+    let stream = |flattener: Flattener| flattener.record_size(100).flatten(&image);
+    corpus.add("flattened", "whole", &[&[0], &stream(Flattener::new())])?;
+    let bodies = [
+        ("ascending", stream(Flattener::new())),
+        ("reversed", stream(Flattener::new().order(Order::Reversed))),
+        ("overlaps", stream(Flattener::new().overlaps(4).order(Order::Shuffled(2)))),
+        ("far", stream(Flattener::new().record(Record::new(i64::MAX - 8, b"far".to_vec())))),
+        ("no-end", stream(Flattener::new().without_end_mark())),
+        ("size-0", stream(Flattener::new().record(Record { offset: 7, size: Some(0), data: vec![] }))),
+    ];
+    for (name, stream) in bodies {
+        corpus.add("flattened", name, &[&[1], &stream[4096..]])?;
+    }
+    // Offset and length, over and under each other.
+    corpus.add(
+        "flattened",
+        "described",
+        &[&[2], b"\x40\x00\x10abcd\x44\x04\x10\x20\x48\x80\x00\x10\x30\x41\x02\x10wxyz"],
+    )?;
+    corpus.add(
+        "flattened",
+        "described-nested",
+        &[&[3], b"\x44\x00\x01\xff\x44\x10\x01\x08\x44\x0c\x01\x10\x44\x00\x00\xf0\x33\x00abc"],
+    )
+}
+
+/// An LZ4 frame from the reference design of its format, by `lz4_flex`.
+fn lz4(data: &[u8], change: impl FnOnce(&mut lz4_flex::frame::FrameInfo)) -> Result<Vec<u8>> {
+    let mut info = lz4_flex::frame::FrameInfo::new().block_size(lz4_flex::frame::BlockSize::Max64KB);
+    change(&mut info);
+    let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
+    encoder.write_all(data)?;
+    Ok(encoder.finish()?)
+}
+
+fn archives(corpus: &mut Corpus) -> Result<()> {
+    use lz4_flex::frame::BlockMode;
+    let ram = RamImage::new(3, 1024);
+    let data: Vec<u8> = (0..12).flat_map(|pfn| ram.page_bytes(pfn)).collect();
+    let plain = lz4(&data, |_| {})?;
+    corpus.add("archive", "lz4", &[&[0], &plain])?;
+    let checked = lz4(&data, |info| {
+        info.block_checksums = true;
+        info.content_checksum = true;
+        info.content_size = Some(12 * 1024);
+    })?;
+    corpus.add("archive", "lz4-checked", &[&[4], &checked])?;
+    let linked = lz4(&data, |info| info.block_mode = BlockMode::Linked)?;
+    corpus.add("archive", "lz4-linked", &[&[8], &linked])?;
+    corpus.add("archive", "lz4-twice", &[&[3], &plain, &plain])?;
+    let block = lz4_flex::block::compress(&data);
+    let legacy = [&[0x02, 0x21, 0x4c, 0x18][..], &(block.len() as u32).to_le_bytes(), &block].concat();
+    corpus.add("archive", "lz4-legacy", &[&[0], &legacy])?;
+    let (front, back) = data.split_at(5000);
+    let frames = [compress::zstd_with_checksum(front, true), compress::zstd_with_checksum(back, false)];
+    corpus.add("archive", "zstd", &[&[1], &frames.concat()])?;
+    corpus.add(
+        "archive",
+        "zstd-seekable",
+        &[&[5], &frames.concat(), &seek_table(&frames, &[front, back])],
+    )?;
+    corpus.add("archive", "zstd-skipped", &[&[3], b"\x50\x2a\x4d\x18\x03\0\0\0abc", &frames.concat()])?;
+    let members = [compress::gzip(front), compress::gzip(back)].concat();
+    corpus.add("archive", "gzip", &[&[2], &members])?;
+    corpus.add("archive", "bgzf", &[&[6], &bgzf(front), &bgzf(back), &bgzf(&[])])?;
+    corpus.add("archive", "xz", &[&[3], b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4\x46\x02\0"])
+}
+
+/// The skippable frame at the end of a seekable zstd file.
+fn seek_table(frames: &[Vec<u8>], contents: &[&[u8]]) -> Vec<u8> {
+    let mut table = vec![0x5e, 0x2a, 0x4d, 0x18];
+    table.extend((frames.len() as u32 * 8 + 9).to_le_bytes());
+    for (frame, content) in frames.iter().zip(contents) {
+        table.extend((frame.len() as u32).to_le_bytes());
+        table.extend((content.len() as u32).to_le_bytes());
+    }
+    table.extend((frames.len() as u32).to_le_bytes());
+    table.extend([0, 0xb1, 0xea, 0x92, 0x8f]);
+    table
+}
+
+/// A gzip member that tells its own size.
+fn bgzf(data: &[u8]) -> Vec<u8> {
+    let deflate = compress::deflate(data);
+    let mut member = vec![0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 6, 0, b'B', b'C', 2, 0];
+    member.extend((deflate.len() as u16 + 25).to_le_bytes());
+    member.extend(&deflate);
+    member.extend(crc32fast::hash(data).to_le_bytes());
+    member.extend((data.len() as u32).to_le_bytes());
+    member
+}
+
+fn notes(corpus: &mut Corpus) -> Result<()> {
+    for (number, arch) in Arch::ALL.into_iter().enumerate() {
+        let order = arch.usual_order();
+        let mut notes = NoteWriter::new(order);
+        if prstatus_layout(arch).is_some() {
+            notes = notes.note(Note::core(1, prstatus(arch, order, 1, |i, _| i as u64 + 1)));
+        }
+        let text = Vmcoreinfo::linux("6.1.0", 4096).symbol("_stext", 0xc010_0000);
+        let notes = notes.note(Note::vmcoreinfo(text.to_bytes())).note(Note::core(4, vec![1; 40]).unpadded());
+        corpus.add("notes", arch.name(), &[&[number as u8], &notes.finish()])?;
+    }
+    let order = ByteOrder::Little;
+    let x86_64 = Arch::ALL.into_iter().position(|arch| arch == Arch::X86_64).unwrap_or(0) as u8;
+    let info = xen::CrashInfo {
+        major: 4,
+        minor: 17,
+        extra_version: 0x1000,
+        strings: [0; 4],
+        tainted: 0,
+        phys_start: Some(0x20_0000),
+        p2m_mfn: Some(0x1234),
+    };
+    let notes = NoteWriter::new(order)
+        .push("Xen", xen::CRASH_INFO, info.to_bytes(order, 8))
+        .push("Xen", xen::CRASH_REGS, xen::crash_regs(order, 8, [1, 2, 3, 4]))
+        .push("VMCOREINFO_XEN", 0, *b"PAGESIZE=4096\n")
+        .push("QEMU", 0, QemuCpu::default().to_bytes())
+        .push("ERASEINFO", 0, *b"erase\n")
+        .push(".note.Xen", xen::DUMPCORE_HEADER, xen::dumpcore_header(order, xen::MAGIC_PV, 1, 2, 4096))
+        .push(".note.Xen", xen::DUMPCORE_FORMAT_VERSION, xen::format_version(order, 1))
+        .raw(&[0; 40]);
+    corpus.add("notes", "xen", &[&[x86_64], &notes.finish()])?;
+    let lying = NoteWriter::new(order)
+        .note(Note::new("CORE", 1, vec![0; 300]).unterminated())
+        .note(Note::new("CORE", 1, vec![0; 8]).descsz(u32::MAX))
+        .note(Note::new("CORE", 1, vec![0; 8]).namesz(0xffff_fffd));
+    corpus.add("notes", "lying", &[&[x86_64], &lying.finish()])
+}
+
+fn vmcoreinfo(corpus: &mut Corpus) -> Result<()> {
+    let whole = Vmcoreinfo::linux("6.1.0-rc3+", 4096)
+        .symbol("swapper_pg_dir", 0xffff_ffff_8260_a000)
+        .size("page", 64)
+        .offset("page", "flags", 0)
+        .length("mem_section", 2048)
+        .number("phys_base", -4096)
+        .config("PGTABLE_LEVELS");
+    corpus.add("vmcoreinfo", "whole", &[whole.text().as_bytes()])?;
+    corpus.add("vmcoreinfo", "crlf", &[&whole.clone().crlf().to_bytes()])?;
+    corpus.add("vmcoreinfo", "padded", &[&whole.without_final_newline().padded(9).to_bytes()])?;
+    let texts: [(&str, &[u8]); 6] = [
+        ("dots", b"a=1\na.b=2\na.b.c=3\nx.y=4\nx=5\n.=6\n..=7\na..b=8\n.a=9\na.=10\n"),
+        ("twice", b"PAGESIZE=4096\nPAGESIZE=8192\nSIZE(a)=1\nSIZE(a)=2\nSYMBOL(a)=zz\n"),
+        ("bad-size", b"A=1\nPAGESIZE=4095\nB=2\n"),
+        ("empty-names", b"=1\n\n==\nSIZE()=3\nSIZE(a)b=4\nSIZE(=5\nSIZE)=6\n()=7\nno equals\n"),
+        (
+            "numbers",
+            b"NUMBER(a)=0x10\nNUMBER(b)=-1\nNUMBER(c)=99999999999999999999\nSYMBOL(d)=0X1\nLENGTH(e)=010\n",
+        ),
+        ("not-utf-8", b"\xff\xfe=\x80\nA\0B=C\0D\nSIZE(\xc3)=1\n"),
+    ];
+    for (name, text) in texts {
+        corpus.add("vmcoreinfo", name, &[text])?;
+    }
+    Ok(())
+}
+
+fn attributes(corpus: &mut Corpus) -> Result<()> {
+    // Context, operation, and what it needs; see `run_attributes`.
+    let programs: [(&str, &[u8]); 7] = [
+        ("open", &[0, 12, 1, 0, 0, 14, 0, 13, 0, 1, 0, 11, 0, 0, 6, 47, 0, 14]),
+        ("open-set", &[0, 12, 2, 8, 9, 0, 14, 0, 12, 1, 8, 0, 13, 1, 130, 0, 0, 16, 0, 14]),
+        (
+            "handles",
+            &[0, 7, 13, 0, 7, 14, 0, 0, 14, 9, 10, 0, 7, 16, 0, 10, 1, 0, 6, 14, 0, 10, 2, 0, 9, 0, 0],
+        ),
+        ("clones", &[0, 11, 0, 0, 11, 0, 0, 0, 56, 9, 10, 1, 14, 1, 6, 56, 2, 14, 0, 0, 55, 9, 13]),
+        (
+            "page-size",
+            &[0, 12, 1, 0, 0, 0, 56, 9, 10, 0, 13, 0, 3, 0, 0, 55, 9, 7, 0, 0, 53, 9, 0, 0, 13, 0, 1],
+        ),
+        (
+            "file-set",
+            &[0, 15, 3, 0, 0, 39, 9, 2, 0, 0, 40, 9, 1, 0, 0, 41, 9, 1, 0, 14, 0, 6, 38, 0, 0, 37, 9, 1],
+        ),
+        (
+            "registers",
+            &[0, 12, 1, 0, 0, 7, 49, 0, 7, 50, 0, 4, 0, 9, 23, 0, 0, 49, 9, 10, 0, 10, 0, 0, 10, 1],
+        ),
+    ];
+    for (name, program) in programs {
+        corpus.add("attributes", name, &[program])?;
+    }
+    Ok(())
+}
+
+fn codecs(corpus: &mut Corpus) -> Result<()> {
+    let ram = RamImage::new(6, 4096);
+    let small = RamImage::new(6, 512);
+    type Pack = fn(&[u8]) -> Vec<u8>;
+    let codecs: [(&str, Pack); 5] = [
+        ("zlib", |page| compress::zlib(page, 6)),
+        ("lzo", compress::lzo),
+        ("snappy", compress::snappy),
+        ("zstd", compress::zstd),
+        ("rle", compress::rle),
+    ];
+    for (number, (name, pack)) in codecs.into_iter().enumerate() {
+        let number = number as u8;
+        for pfn in 1..6 {
+            let page = ram.page_bytes(pfn);
+            let stream = pack(&page);
+            if stream.len() < 3000 {
+                corpus.add("codec", &format!("{name}-{pfn}"), &[&[number], &stream])?;
+            }
+            corpus.add(
+                "codec",
+                &format!("{name}-small-{pfn}"),
+                &[&[number | 5 << 3], &pack(&small.page_bytes(pfn))],
+            )?;
+        }
+        corpus.add("codec", &format!("{name}-page"), &[&[number | 0x80], &small.page_bytes(2)])?;
+    }
+    corpus.add("codec", "zlib-stored", &[&[5 << 3], &compress::zlib(&small.page_bytes(2), 0)])?;
+    corpus.add("codec", "zlib-best", &[&[5 << 3], &compress::zlib(&small.page_bytes(1), 9)])?;
+    corpus.add("codec", "zstd-best", &[&[3], &compress::zstd_level(&ram.page_bytes(3), 19)])?;
+    corpus.add("codec", "zstd-checked", &[&[3], &compress::zstd_with_checksum(&ram.page_bytes(1), true)])
+}

@@ -1,0 +1,206 @@
+//! Valid dumps, each small, which the structure-aware targets change.
+
+use std::sync::OnceLock;
+
+use kdumpfile_testkit::arch::Arch;
+use kdumpfile_testkit::compress::Codec;
+use kdumpfile_testkit::diskdump::{DISKDUMP, DiskdumpBuilder, DiskdumpLayout};
+use kdumpfile_testkit::elf::{Class, ElfBuilder, ElfLayout, Section, Segment};
+use kdumpfile_testkit::endian::{ByteOrder, Field};
+use kdumpfile_testkit::image::RamImage;
+use kdumpfile_testkit::notes::{Note, NoteWriter, Utsname, Vmcoreinfo, prstatus, prstatus_layout, xen};
+
+/// A dump, where its fields are, and what must stay for it to be recognised.
+pub struct Template {
+    pub bytes: Vec<u8>,
+    pub order: ByteOrder,
+    pub fields: Vec<Field>,
+    pub signature: usize,
+}
+
+const PAGE: usize = 4096;
+
+/// Notes of two CPUs and VMCOREINFO, as a kernel on `arch` leaves them.
+pub fn linux_notes(arch: Arch, order: ByteOrder) -> Vec<u8> {
+    let text = Vmcoreinfo::linux("6.1.0-fuzz", PAGE as u64)
+        .symbol("swapper_pg_dir", 0xffff_ffff_8260_a000)
+        .symbol("init_uts_ns", 0xffff_ffff_8261_2345)
+        .size("list_head", 16)
+        .offset("page", "flags", 0)
+        .length("mem_section", 2048)
+        .number("phys_base", 0x100_0000)
+        .config("PGTABLE_LEVELS");
+    let mut notes = NoteWriter::new(order);
+    if prstatus_layout(arch).is_some() {
+        for cpu in 0..2 {
+            notes = notes.note(Note::core(1, prstatus(arch, order, 100 + cpu, |i, _| 0x1111 * i as u64)));
+        }
+    }
+    notes.note(Note::vmcoreinfo(text.to_bytes())).finish()
+}
+
+fn pages(first: u64, count: u64) -> Vec<u8> {
+    let ram = RamImage::new(5, PAGE);
+    (first..first + count).flat_map(|pfn| ram.page_bytes(pfn)).collect()
+}
+
+fn elf(builder: ElfBuilder, phdrs: usize, shdrs: usize) -> Template {
+    let order = builder.order();
+    let (bytes, layout) = builder.build_with_layout();
+    Template { fields: elf_fields(&layout, phdrs, shdrs), bytes, order, signature: 4 }
+}
+
+fn elf_fields(layout: &ElfLayout, phdrs: usize, shdrs: usize) -> Vec<Field> {
+    let mut names: Vec<String> = [
+        "ei_class",
+        "ei_data",
+        "e_type",
+        "e_machine",
+        "e_phoff",
+        "e_shoff",
+        "e_phentsize",
+        "e_phnum",
+        "e_shentsize",
+        "e_shnum",
+        "e_shstrndx",
+    ]
+    .map(String::from)
+    .to_vec();
+    for i in 0..phdrs {
+        let fields = ["p_type", "p_offset", "p_vaddr", "p_paddr", "p_filesz", "p_memsz"];
+        names.extend(fields.map(|field| format!("p{i}.{field}")));
+    }
+    for i in 0..shdrs {
+        let fields = ["sh_name", "sh_type", "sh_offset", "sh_size", "sh_link", "sh_info"];
+        names.extend(fields.map(|field| format!("s{i}.{field}")));
+    }
+    names.iter().map(|name| layout.field(name)).collect()
+}
+
+/// ELF cores of several architectures and writers.
+pub fn elves() -> &'static [Template] {
+    static ALL: OnceLock<Vec<Template>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let linux = |arch: Arch, base: u64| {
+            let builder = ElfBuilder::for_arch(arch);
+            let order = builder.order();
+            builder
+                .note(linux_notes(arch, order))
+                .segment(Segment::load(0, pages(0, 2)).vaddr(base))
+                .segment(Segment::load(0x4000, pages(4, 1)).vaddr(base + 0x4000).memsz(0x2000))
+        };
+        let order = ByteOrder::Little;
+        let domain = |section: Section| {
+            let notes = NoteWriter::new(order)
+                .push("Xen", xen::DUMPCORE_HEADER, xen::dumpcore_header(order, xen::MAGIC_PV, 1, 2, 4096))
+                .push("Xen", xen::DUMPCORE_FORMAT_VERSION, xen::format_version(order, 1));
+            ElfBuilder::for_arch(Arch::X86_64)
+                .section(Section::xen_notes(notes.finish()))
+                .section(section)
+                .section(Section::xen_pages(pages(0, 2)))
+        };
+        vec![
+            elf(linux(Arch::X86_64, 0xffff_8880_0000_0000), 3, 0),
+            elf(linux(Arch::Ia32, 0xc000_0000), 3, 0),
+            elf(linux(Arch::S390x, 0), 3, 0),
+            elf(linux(Arch::Ppc64, 0xc000_0000_0000_0000), 3, 0),
+            elf(linux(Arch::Aarch64, 0xffff_0000_0000_0000).extended_phnum(), 3, 1),
+            elf(ElfBuilder::new(Class::Elf32, ByteOrder::Big, 20).load(0, pages(0, 2)), 1, 0),
+            elf(domain(Section::xen_p2m(order, &[(1, 0x101), (2, 0x100)])), 0, 4),
+            elf(domain(Section::xen_pfn(order, &[1, 2])).extended_shnum().extended_strndx(), 0, 4),
+        ]
+    })
+}
+
+fn diskdump(builder: DiskdumpBuilder, order: ByteOrder) -> Template {
+    let (bytes, layout) = builder.build_with_layout();
+    Template { fields: diskdump_fields(&layout), bytes, order, signature: 8 }
+}
+
+fn diskdump_fields(layout: &DiskdumpLayout) -> Vec<Field> {
+    let mut names: Vec<String> = [
+        "header_version",
+        "status",
+        "block_size",
+        "sub_hdr_size",
+        "bitmap_blocks",
+        "max_mapnr",
+        "total_ram_blocks",
+        "nr_cpus",
+        "phys_base",
+        "dump_level",
+        "split",
+        "start_pfn",
+        "end_pfn",
+        "offset_vmcoreinfo",
+        "size_vmcoreinfo",
+        "offset_note",
+        "size_note",
+        "offset_eraseinfo",
+        "size_eraseinfo",
+        "start_pfn_64",
+        "end_pfn_64",
+        "max_mapnr_64",
+    ]
+    .map(String::from)
+    .to_vec();
+    for pfn in layout.pages.keys().take(4) {
+        names.extend(["offset", "size", "flags"].map(|field| format!("page.{pfn}.{field}")));
+    }
+    names.iter().map(|name| layout.field(name)).collect()
+}
+
+fn kdump(arch: Arch, codec: Codec) -> DiskdumpBuilder {
+    let ram = RamImage::new(9, PAGE);
+    let order = arch.usual_order();
+    let stored = [1, 2, 3, 9].map(|pfn| (pfn, ram.page_bytes(pfn)));
+    DiskdumpBuilder::for_arch(arch)
+        .pages(stored, codec)
+        .share_zero_pages()
+        .ram([4, 5])
+        .notes(linux_notes(arch, order))
+        .vmcoreinfo("OSRELEASE=6.1.0-fuzz\nPAGESIZE=4096\n")
+        .eraseinfo("erase foo\n")
+        .max_mapnr(12)
+}
+
+/// Diskdumps of several versions and architectures, one for each codec.
+pub fn diskdumps() -> &'static [Template] {
+    static ALL: OnceLock<Vec<Template>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let of = |arch: Arch, codec, change: fn(DiskdumpBuilder) -> DiskdumpBuilder| {
+            diskdump(change(kdump(arch, codec)), arch.usual_order())
+        };
+        vec![
+            of(Arch::X86_64, Codec::Zlib, |dump| dump),
+            of(Arch::X86_64, Codec::Zstd, |dump| dump.version(5)),
+            of(Arch::Ia32, Codec::Lzo, |dump| dump.version(4)),
+            of(Arch::S390x, Codec::Snappy, |dump| dump.one_bitmap()),
+            of(Arch::Arm, Codec::Zlib, |dump| dump.phys_base(0x8000_0000)),
+            of(Arch::Ppc64, Codec::Lzo, |dump| dump.version(3).shuffle_data(3)),
+            of(Arch::X86_64, Codec::Raw, |dump| dump.signature(DISKDUMP).version(0).tasks(&[1, 2])),
+            // As QEMU writes it.
+            of(Arch::Aarch64, Codec::Snappy, |dump| dump.utsname(Utsname::qemu("Unknown"))),
+        ]
+    })
+}
+
+/// Split sets of two and three files.
+pub fn sets() -> &'static [Vec<Template>] {
+    static ALL: OnceLock<Vec<Vec<Template>>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let set = |arch: Arch, codec, version, bounds: &[u64]| -> Vec<Template> {
+            let whole = kdump(arch, codec).version(version);
+            let ends = bounds.iter().copied().chain([12]);
+            let starts = [0].into_iter().chain(bounds.iter().copied());
+            let file = |(start, end)| diskdump(whole.clone().split(start..end), arch.usual_order());
+            starts.zip(ends).map(file).collect()
+        };
+        vec![
+            set(Arch::X86_64, Codec::Zlib, 6, &[2]),
+            set(Arch::X86_64, Codec::Snappy, 6, &[2, 5]),
+            set(Arch::Ia32, Codec::Lzo, 5, &[3]),
+            set(Arch::S390x, Codec::Zlib, 2, &[1, 3]),
+        ]
+    })
+}
