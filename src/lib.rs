@@ -58,3 +58,8 @@ pub use attr::{AttrEntry, AttrRef, AttrType, Bitmap, Blob, Value};
 pub use context::Context;
 pub use error::{Error, Result, Status};
 pub use format::{Packing, Space, Spaces};
+
+/// The examples of the README, run as tests (they open files and use threads).
+#[cfg(all(doctest, feature = "std-threads"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
