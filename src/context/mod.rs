@@ -401,7 +401,7 @@ impl Context {
             let snapshot = self.snapshot();
             let mut at = address;
             while done < buf.len() {
-                let n = self.page(&snapshot, Address { space, value: at }, |_, bytes| {
+                let n = self.page(&snapshot, Address { space, value: at }, |bytes| {
                     let rest = &mut buf[done..];
                     let n = bytes.len().min(rest.len());
                     rest[..n].copy_from_slice(&bytes[..n]);
@@ -425,7 +425,7 @@ impl Context {
             let mut text = Vec::new();
             let mut at = address;
             loop {
-                let ended = self.page(&snapshot, Address { space, value: at }, |_, bytes| {
+                let ended = self.page(&snapshot, Address { space, value: at }, |bytes| {
                     let end = bytes.iter().position(|byte| *byte == 0);
                     let found = &bytes[..end.unwrap_or(bytes.len())];
                     at = at.wrapping_add(bytes.len() as u64);
@@ -443,12 +443,7 @@ impl Context {
     }
 
     /// Calls `look` with the bytes from `address` to the end of its page.
-    fn page<R>(
-        &self,
-        snapshot: &Snapshot,
-        address: Address,
-        look: impl FnOnce(Address, &[u8]) -> R,
-    ) -> Result<R> {
+    fn page<R>(&self, snapshot: &Snapshot, address: Address, look: impl FnOnce(&[u8]) -> R) -> Result<R> {
         let direct = snapshot.opened.as_ref().filter(|opened| opened.format.spaces().contains(address.space));
         match direct {
             Some(opened) => self.stored_page(snapshot, opened, address, look),
@@ -470,7 +465,7 @@ impl Context {
         snapshot: &Snapshot,
         opened: &Opened,
         address: Address,
-        look: impl FnOnce(Address, &[u8]) -> R,
+        look: impl FnOnce(&[u8]) -> R,
     ) -> Result<R> {
         let Some((shift, cache)) = &opened.pages else {
             return Err(Error::invalid("Page size is not known: set attribute arch.page_size"));
@@ -482,12 +477,12 @@ impl Context {
         match opened.format.locate(geometry, page)? {
             Place::Stored { file, position } => {
                 if let Some(bytes) = opened.files.borrow(file, position, size) {
-                    return Ok(look(address, &bytes[offset..]));
+                    return Ok(look(&bytes[offset..]));
                 }
                 self.with_buffers(|buffers| {
                     let bytes = private_page(&mut buffers.private, size)?;
                     opened.files.read(file, position, bytes)?;
-                    Ok(look(address, &bytes[offset..]))
+                    Ok(look(&bytes[offset..]))
                 })
             }
             Place::Translate => {
@@ -496,23 +491,23 @@ impl Context {
             }
             Place::Filled if size > PAGE_BUFFER_MAX => Err(no_page_buffer(size)),
             Place::Filled => match cache.get(Key { address: page.value, space: page.space as u8 }) {
-                Lookup::Hit(found) => Ok(look(address, &found[offset..])),
+                Lookup::Hit(found) => Ok(look(&found[offset..])),
                 Lookup::Busy => Err(Error::new(Status::Busy, "Cache is fully utilized")),
                 Lookup::NoMemory => Err(no_page_buffer(size)),
                 Lookup::Fill(mut slot) => self.with_buffers(|buffers| {
                     let filled = opened.format.fill(geometry, page, slot.bytes(), &mut buffers.scratch)?;
                     if filled == Filled::Synthetic {
-                        return Ok(look(address, &slot.bytes()[offset..]));
+                        return Ok(look(&slot.bytes()[offset..]));
                     }
                     match slot.commit() {
-                        Some(found) => Ok(look(address, &found[offset..])),
+                        Some(found) => Ok(look(&found[offset..])),
                         None => Err(Error::bare(Status::Busy)),
                     }
                 }),
                 Lookup::InFlight => self.with_buffers(|buffers| {
                     let bytes = private_page(&mut buffers.private, size)?;
                     opened.format.fill(geometry, page, bytes, &mut buffers.scratch)?;
-                    Ok(look(address, &bytes[offset..]))
+                    Ok(look(&bytes[offset..]))
                 }),
             },
         }
