@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::error::{Error, Result, Status};
-use crate::sync::{Counter, RwLock, Shared};
+use crate::sync::{Counted, Counter, RwLock};
 
 /// Raw bytes shared by all who hold a clone of the handle.
 ///
@@ -11,7 +11,7 @@ use crate::sync::{Counter, RwLock, Shared};
 /// anybody has them pinned; writing a register of a CPU changes single bytes
 /// in place and is always possible.
 #[derive(Clone)]
-pub struct Blob(Shared<Inner>);
+pub struct Blob(Counted<Inner>);
 
 struct Inner {
     bytes: RwLock<Vec<u8>>,
@@ -21,7 +21,7 @@ struct Inner {
 impl Blob {
     /// A blob that holds `bytes`.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Blob(Shared::new(Inner { bytes: RwLock::new(bytes), pins: Counter::new(0) }))
+        Blob(Counted::new(Inner { bytes: RwLock::new(bytes), pins: Counter::new(0) }))
     }
 
     /// Number of bytes.
@@ -93,7 +93,7 @@ impl Blob {
 
     /// Whether both handles denote one object.
     pub fn same_object(&self, other: &Blob) -> bool {
-        Shared::ptr_eq(&self.0, &other.0)
+        Counted::ptr_eq(&self.0, &other.0)
     }
 }
 

@@ -24,7 +24,7 @@ use crate::dump::{Dump, OpenDescriptor, Opened, Snapshot};
 use crate::error::{Error, Result, ResultExt, Status};
 use crate::format::{Address, Filled, Packing, Place, Scratch, Space, Spaces};
 use crate::io::Source;
-use crate::sync::Shared;
+use crate::sync::{Counted, Shared};
 
 /// Access to one dump.
 ///
@@ -46,7 +46,7 @@ use crate::sync::Shared;
 /// shared_by_threads(kdumpfile::Context::new());
 /// ```
 pub struct Context {
-    dump: Shared<Dump>,
+    dump: Counted<Dump>,
     version: Cell<u64>,
     snapshot: RefCell<Shared<Snapshot>>,
     /// Taken while a page is being filled; a source that reads from the same
@@ -65,10 +65,10 @@ struct Buffers {
 impl Context {
     /// A context with no dump open.
     pub fn new() -> Self {
-        Self::of(Shared::new(Dump::new()))
+        Self::of(Counted::new(Dump::new()))
     }
 
-    fn of(dump: Shared<Dump>) -> Self {
+    fn of(dump: Counted<Dump>) -> Self {
         let (version, snapshot) = dump.current();
         Context {
             dump,

@@ -1,13 +1,15 @@
 //! Backend under `cfg(loom)`: locks and counters that the model checker drives.
 //!
-//! `Shared` stays the plain `Arc`, because loom's cannot hold a trait object;
-//! what the models check is the order of locks, counters and reference counts
-//! that decide whether a slot is free, and those go through loom's types.
+//! `Shared` stays the plain `Arc`, because loom's cannot hold a trait object.
+//! What decides something by its count (whether a page is pinned, when a dump
+//! goes away) is a `Counted`, whose every step the checker sees, and which it
+//! reports if it is never freed.
 
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 
 pub use alloc::sync::{Arc as Shared, Weak as WeakShared};
+pub use loom::sync::Arc as Counted;
 
 /// Can be moved to another thread.
 pub trait MaybeSend: Send {}

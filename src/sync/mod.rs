@@ -9,12 +9,18 @@
 //! | `threads` | `std-threads` | `Arc` | std | atomic |
 //! | `spin` | `spin-threads` | `Arc` | spinning | atomic |
 //!
-//! With both features the std locks are used. Under `cfg(loom)` locks and
-//! counters are loom's, so that the model checker sees every step.
+//! With both features the std locks are used. Under `cfg(loom)` locks,
+//! counters and [`Counted`] are loom's, so that the model checker sees every
+//! step. [`Counted`] is [`Shared`] for values of a known size, where the count
+//! itself decides something.
 //!
 //! No lock of this crate is held while bytes are read or decompressed, or
 //! while code of the user runs; that is why a backend without threads never
 //! meets a lock that its own caller holds.
+
+mod fault;
+
+pub use fault::*;
 
 cfg_if::cfg_if! {
     if #[cfg(loom)] {

@@ -2,7 +2,7 @@
 
 use core::cell::{Cell, Ref, RefCell, RefMut};
 
-pub use alloc::rc::{Rc as Shared, Weak as WeakShared};
+pub use alloc::rc::{Rc as Counted, Rc as Shared, Weak as WeakShared};
 
 /// Can be moved to another thread, if there are threads: here, anything.
 pub trait MaybeSend {}

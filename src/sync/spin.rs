@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-pub use alloc::sync::{Arc as Shared, Weak as WeakShared};
+pub use alloc::sync::{Arc as Counted, Arc as Shared, Weak as WeakShared};
 
 /// Can be moved to another thread.
 pub trait MaybeSend: Send {}

@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
-pub use alloc::sync::{Arc as Shared, Weak as WeakShared};
+pub use alloc::sync::{Arc as Counted, Arc as Shared, Weak as WeakShared};
 
 /// Can be moved to another thread.
 pub trait MaybeSend: Send {}
