@@ -1,65 +1,23 @@
 //! How much memory opening a dump takes, measured with a counting allocator.
 //! The tests of this program take turns, because they share one counter.
-#![allow(unsafe_code)] // Only the allocator below.
 
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kdumpfile::io::Source;
 use kdumpfile::sync::Shared;
 use kdumpfile::{Context, Result, Status};
+use kdumpfile_testkit::alloc::Counting;
 use kdumpfile_testkit::diskdump::DiskdumpBuilder;
 use kdumpfile_testkit::endian::ByteOrder;
 use kdumpfile_testkit::flatten::{Flattener, Record};
 use kdumpfile_testkit::image::{Rng, page_bytes};
 use support::*;
 
-/// Counts the bytes that are allocated now, and how many there were at most.
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-fn grown(size: usize) {
-    let now = NOW.fetch_add(size, Ordering::Relaxed) + size;
-    PEAK.fetch_max(now, Ordering::Relaxed);
-}
-
-// SAFETY: every call is handed to the system's allocator unchanged; counting
-// touches nothing but two atomics and allocates nothing itself.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grown(layout.size());
-        // SAFETY: the caller keeps the contract of this very method.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        grown(layout.size());
-        // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        grown(size);
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting::new();
 
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -75,13 +33,9 @@ struct Cost {
 
 /// Runs `body` and tells what it took and what its result holds.
 fn measure<T>(body: impl FnOnce() -> T) -> (T, Cost) {
-    let before = NOW.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
     let start = Instant::now();
-    let result = body();
-    let time = start.elapsed();
-    let peak = PEAK.load(Ordering::Relaxed).saturating_sub(before);
-    (result, Cost { peak, resident: NOW.load(Ordering::Relaxed).saturating_sub(before), time })
+    let (result, peak, resident) = ALLOCATOR.measure(body);
+    (result, Cost { peak, resident, time: start.elapsed() })
 }
 
 const MIB: usize = 1 << 20;

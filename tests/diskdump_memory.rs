@@ -2,38 +2,15 @@
 //! it claims.
 #![cfg(all(feature = "std", unix))]
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use kdumpfile::{Context, Space};
-
-/// The system's allocator, which counts the bytes in use.
-struct Counting;
-
-static USED: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: all requests go to the system's allocator as they are.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let used = USED.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(used, Relaxed);
-        // SAFETY: the caller's promises about the layout are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        USED.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promises about pointer and layout are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use kdumpfile_testkit::alloc::Counting;
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting::new();
 
 /// The counters belong to one test at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -41,10 +18,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 /// Runs `work` and returns its result, the peak and what is still in use, both
 /// in bytes above the start.
 fn measured<T>(work: impl FnOnce() -> T) -> (T, usize, usize) {
-    let start = USED.load(Relaxed);
-    PEAK.store(start, Relaxed);
-    let result = work();
-    (result, PEAK.load(Relaxed) - start, USED.load(Relaxed).saturating_sub(start))
+    ALLOCATOR.measure(work)
 }
 
 /// A 64-bit little-endian header.

@@ -17,6 +17,7 @@
 //! | a source that fails in a scripted way | [`fault`] |
 //! | real dumps with ground truth | [`dumps`], [`truth`] |
 //! | what the peer library says | [`peer`] |
+//! | how much memory something takes | [`alloc`] |
 //!
 //! ```
 //! use kdumpfile_testkit::diskdump::DiskdumpBuilder;
@@ -35,6 +36,7 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+pub mod alloc;
 pub mod arch;
 pub mod compress;
 pub mod diskdump;
