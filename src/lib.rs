@@ -55,7 +55,7 @@ pub mod notes;
 pub mod sync;
 
 pub use attr::{AttrEntry, AttrRef, AttrType, Bitmap, Blob, Value};
-pub use context::Context;
+pub use context::{Callbacks, CloneOptions, Context, SymbolValue};
 pub use error::{Error, Result, Status};
 pub use format::{Packing, Space, Spaces};
 

@@ -13,6 +13,7 @@ use super::value::{AttrType, Value};
 use super::view::PageShift;
 use crate::arch::{Arch, ByteOrder};
 use crate::error::{Error, Result, ResultExt, Status};
+use crate::sync::{Fault, broken};
 
 /// The operating system whose directory (`linux` or `xen`) is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +77,6 @@ pub struct Effects {
     pub geometry: bool,
     /// The page cache must be made anew.
     pub cache: bool,
-    /// Address translation must be set up anew.
-    pub xlat: bool,
     /// All descriptors of the file set are known: open them.
     pub open: bool,
     /// `file.fd` was set to this descriptor.
@@ -134,11 +133,6 @@ impl Tree {
         ByteOrder::from_number(self.number("arch.byte_order").unwrap_or(0))
     }
 
-    pub(super) fn ostype(&self) -> Option<Os> {
-        let id = self.lookup(ROOT, "addrxlat.ostype")?;
-        self.plain_value(id).as_ref().and_then(Value::as_str).and_then(Os::from_name)
-    }
-
     /// Sets an attribute that the catalogue is known to have.
     pub(super) fn set_path(
         &mut self,
@@ -165,7 +159,7 @@ impl Tree {
     /// Sets the other half of page size and page shift. If it fits already,
     /// it stays the user's (persistent) where the user set it.
     fn derive_half(&mut self, path: &str, number: u64, effects: &mut Effects) -> Result<()> {
-        if self.number(path) == Some(number) {
+        if self.number(path) == Some(number) || broken(Fault::HalfPair) {
             return Ok(());
         }
         self.derive(path, Value::Number(number), effects)
@@ -235,8 +229,12 @@ impl Tree {
 
     /// Clears what is neither persistent nor has a persistent descendant.
     pub(super) fn clear_volatile(&mut self, effects: &mut Effects) {
+        // The next dump is another one for every translation.
+        self.all_translations_changed();
         let mut keep: Vec<u32> = Vec::new();
-        for id in self.post_order(ROOT) {
+        let mut all: Vec<u32> = self.split_directories().flat_map(|top| self.post_order(top)).collect();
+        all.extend(self.post_order(ROOT));
+        for id in all {
             // An unset node's flag is the memory of a value that is gone.
             let persistent = self.node(id).persistent && self.node(id).set;
             if persistent || keep.last() == Some(&id) || keep.contains(&id) {
@@ -269,7 +267,7 @@ impl Tree {
         self.filling = false;
     }
 
-    fn clear_node(&mut self, id: u32, effects: &mut Effects) {
+    pub(super) fn clear_node(&mut self, id: u32, effects: &mut Effects) {
         // A hook before this one may have deleted the node.
         if id != ROOT && self.node(id).parent == u32::MAX {
             return;
@@ -354,6 +352,7 @@ impl Tree {
                 return Err(Error::corrupt("Invalid page size: 0"));
             }
             (Hook::CacheSize, Value::Number(slots)) if *slots > MAX_CACHE_SIZE => {
+                effects.cache |= broken(Fault::ResizedBeforeCheck);
                 return Err(Error::invalid(format!("Cache size too big (max {MAX_CACHE_SIZE})")));
             }
             (Hook::OsType, Value::String(name)) if Os::from_name(name).is_none() => {
@@ -369,8 +368,8 @@ impl Tree {
         let value = self.plain_value(id);
         match (hook, value) {
             (Hook::Geometry, _) => effects.geometry = true,
-            (Hook::Xlat, _) => effects.xlat = true,
-            (Hook::XlatOf(os), _) => effects.xlat |= self.ostype() == Some(os),
+            (Hook::Xlat, _) => self.translation_changed(id),
+            (Hook::XlatOf(os), _) => self.translation_changed_for(os),
             (Hook::ArchName, Some(Value::String(name))) => self.new_arch(&name, effects)?,
             (Hook::PageSize, Some(Value::Number(size))) => {
                 effects.geometry = true;
@@ -390,11 +389,12 @@ impl Tree {
             (Hook::XenVersion, _) => self.make_stale("xen.version_code"),
             (Hook::CacheSize, _) => effects.cache = true,
             (Hook::OsType, Some(Value::String(name))) => {
-                effects.xlat = true;
+                self.translation_changed(id);
                 effects.ostype = Os::from_name(&name);
             }
             (Hook::FileFd, Some(Value::Number(fd))) => effects.open_fd = Some(fd),
             (Hook::VmcoreinfoRaw(os), Some(Value::Blob(blob))) => {
+                self.all_translations_changed();
                 self.parse_vmcoreinfo(os, &blob.to_vec(), effects)?;
             }
             (Hook::VmcoreinfoLine(os), _) => self.apply_vmcoreinfo_line(os, id, effects)?,
@@ -426,13 +426,13 @@ impl Tree {
                 // Bitmaps of the dump that is going keep the size they had.
                 self.page_shift = PageShift::default();
             }
-            Hook::Xlat | Hook::OsType => effects.xlat = true,
-            Hook::XlatOf(os) => effects.xlat |= self.ostype() == Some(os),
+            Hook::Xlat | Hook::OsType => self.translation_changed(id),
+            Hook::XlatOf(os) => self.translation_changed_for(os),
             Hook::VmcoreinfoRaw(os) => {
                 self.forget_vmcoreinfo(os);
-                effects.xlat = true;
+                self.all_translations_changed();
             }
-            Hook::VmcoreinfoDerived(_) => effects.xlat = true,
+            Hook::ArchName | Hook::VmcoreinfoDerived(_) => self.all_translations_changed(),
             Hook::FileSetNumber => {
                 // Cleared is the default: no files.
                 let shrunk = self.resize_file_set(id, 0, effects);
@@ -468,6 +468,7 @@ impl Tree {
     /// error and changes nothing else.
     fn new_arch(&mut self, name: &str, effects: &mut Effects) -> Result<()> {
         effects.geometry = true;
+        self.all_translations_changed();
         let Some(arch) = Arch::from_name(name) else { return Ok(()) };
         let pointer_size = Value::Number(arch.pointer_size().into());
         self.derive("arch.ptr_size", pointer_size.clone(), effects)?;

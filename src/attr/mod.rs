@@ -25,6 +25,7 @@ mod blob;
 mod catalogue;
 mod hooks;
 mod number;
+mod scope;
 mod tree;
 mod value;
 mod view;
@@ -33,13 +34,14 @@ mod vmcoreinfo;
 pub use bitmap::{BitSource, Bitmap, Ranges, RunList};
 pub use blob::{Blob, BlobPin};
 pub use hooks::{Effects, Os};
+pub use scope::Scope;
 pub use tree::{AttrRef, Gauge, LazyValue};
 pub use value::{AttrType, Value};
 pub use view::PageShift;
 
 use crate::arch::{Arch, ByteOrder};
 use crate::error::{Error, Result, ResultExt, Status};
-use crate::sync::{Lock, Shared};
+use crate::sync::{Fault, Lock, Shared, broken};
 use hooks::Hook;
 use tree::{Access, ROOT, Slot, Tree};
 use view::View;
@@ -82,6 +84,10 @@ impl Attributes {
         let mut tree = self.tree.lock();
         let result = step(&mut tree);
         let dropped = tree.take_dropped();
+        if broken(Fault::DroppedUnderLock) {
+            drop(dropped);
+            return result;
+        }
         drop(tree);
         drop(dropped);
         result
@@ -91,6 +97,7 @@ impl Attributes {
     pub fn new() -> Self {
         let mut tree = Tree::new();
         catalogue::create(&mut tree);
+        tree.create_first_scope();
         let mut effects = Effects::default();
         for (path, value) in [("cache.size", DEFAULT_CACHE_SIZE), ("file.set.number", 0)] {
             let set = tree.set_path(path, Value::Number(value), true, &mut effects);
@@ -169,14 +176,17 @@ impl Attributes {
         // Unlocked: the value may have to be read from the dump.
         let value = lazy.compute().context(|| "Value cannot be revalidated")?;
         self.with_tree(|tree| {
-            // Unless the attribute was changed or deleted meanwhile.
-            if let Ok(id) = tree.resolve(handle)
-                && matches!(&tree.node(id).slot, Slot::Lazy(now) if Shared::ptr_eq(now, &lazy))
-            {
+            let Ok(id) = tree.resolve(handle) else { return Ok(value) };
+            if matches!(&tree.node(id).slot, Slot::Lazy(now) if Shared::ptr_eq(now, &lazy)) {
                 tree.put(id, Slot::Plain(Some(value.clone())));
+                return Ok(value);
             }
-        });
-        Ok(value)
+            // Somebody else was faster, or changed it meanwhile.
+            match tree.access(id) {
+                Ok(Access::Value(kept)) if !broken(Fault::ComputedTwice) => Ok(kept),
+                _ => Ok(value),
+            }
+        })
     }
 
     /// Sets an attribute; `persistent` says that the user did.
@@ -215,17 +225,7 @@ impl Attributes {
     /// for a `directory` that is none; `NoKey` for deleted attributes.
     pub fn next(&self, directory: AttrRef, previous: Option<AttrRef>) -> Result<Option<AttrEntry>> {
         let tree = self.tree.lock();
-        let directory = tree.resolve(directory)?;
-        let previous = match previous {
-            Some(handle) => Some(tree.resolve(handle)?),
-            None if !tree.node(directory).set => return Err(Error::no_data("Key has no value")),
-            None if tree.node(directory).kind != AttrType::Directory => {
-                return Err(Error::invalid("Path is a leaf attribute"));
-            }
-            None => None,
-        };
-        let next = tree.next_set(directory, previous);
-        Ok(next.map(|id| AttrEntry { key: (&*tree.node(id).key).into(), attr: tree.reference(id) }))
+        tree.next_entry(tree.first_directory(), directory, previous)
     }
 
     /// Facts that every read needs, as one consistent set.
@@ -237,11 +237,6 @@ impl Attributes {
             max_pfn: tree.number("max_pfn"),
             zero_excluded: tree.number("file.zero_excluded").is_some_and(|flag| flag != 0),
         }
-    }
-
-    /// The operating system that `addrxlat.ostype` names.
-    pub fn ostype(&self) -> Option<Os> {
-        self.tree.lock().ostype()
     }
 
     /// The number or address at `path`, if it has a value that can be told

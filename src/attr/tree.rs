@@ -20,6 +20,7 @@ use core::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::hooks::Hook;
+use super::scope::Known;
 use super::value::{AttrType, Value};
 use super::view::{PageShift, View};
 use crate::error::{Error, Result, Status};
@@ -118,6 +119,8 @@ pub(super) struct Tree {
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
     pub page_shift: PageShift,
+    /// The first one is everybody's, the others are copies.
+    pub scopes: Vec<Known>,
     /// Replaced values; see [`Attributes::with_tree`](super::Attributes).
     dropped: Vec<Slot>,
     /// While what follows from the user's values is made anew: what has a
@@ -147,6 +150,7 @@ impl Tree {
             hasher: DefaultHashBuilder::default(),
             page_shift: PageShift::default(),
             filling: false,
+            scopes: Vec::new(),
             dropped: Vec::new(),
         }
     }
@@ -184,20 +188,26 @@ impl Tree {
         if let Some(found) = self.child(parent, key) {
             return found;
         }
-        let node = Node {
+        let id = self.add_node(Node {
             key: key.into(),
             generation: 0,
             parent,
             first_child: NONE,
-            next_sibling: self.node(parent).first_child,
+            next_sibling: NONE,
             kind,
             set: false,
             persistent: false,
             stale: false,
             slot: Slot::Plain(None),
             hook,
-        };
-        let id = match self.free.pop() {
+        });
+        self.link(id);
+        id
+    }
+
+    /// Puts a node somewhere into the arena.
+    fn add_node(&mut self, node: Node) -> u32 {
+        match self.free.pop() {
             Some(id) => {
                 let generation = self.nodes[id as usize].generation;
                 self.nodes[id as usize] = Node { generation, ..node };
@@ -207,15 +217,39 @@ impl Tree {
                 self.nodes.push(node);
                 (self.nodes.len() - 1) as u32
             }
-        };
+        }
+    }
+
+    /// Puts a node at the front of its parent's list, to be found by its key.
+    pub fn link(&mut self, id: u32) {
+        let parent = self.node(id).parent;
+        self.node_mut(id).next_sibling = self.node(parent).first_child;
         self.node_mut(parent).first_child = id;
-        let hash = Self::hash(&self.hasher, parent, key);
         let Tree { index, hasher, nodes, .. } = self;
-        index.insert_unique(hash, id, |other| {
-            let node = &nodes[*other as usize];
+        let hash_of = |id: u32| {
+            let node = &nodes[id as usize];
             Self::hash(hasher, node.parent, &node.key)
-        });
-        id
+        };
+        index.insert_unique(hash_of(id), id, |other| hash_of(*other));
+    }
+
+    /// A copy of a node below `parent`, without children and not linked.
+    pub fn copy_node(&mut self, id: u32, parent: u32) -> u32 {
+        let Node { ref key, kind, set, persistent, stale, ref slot, hook, .. } = *self.node(id);
+        let (key, slot) = (key.clone(), slot.duplicate());
+        self.add_node(Node {
+            key,
+            generation: 0,
+            parent,
+            first_child: NONE,
+            next_sibling: NONE,
+            kind,
+            set,
+            persistent,
+            stale,
+            slot,
+            hook,
+        })
     }
 
     /// Whether the tree stays within `limit` nodes if all components of
@@ -272,7 +306,8 @@ impl Tree {
         self.delete_unlinked(id);
     }
 
-    fn delete_unlinked(&mut self, id: u32) {
+    /// Deletes a node that is in no list, with everything below it.
+    pub fn delete_unlinked(&mut self, id: u32) {
         // Depth is bounded by the number of dots in one key, but a hostile
         // VMCOREINFO may have many: so no recursion here.
         let mut todo = Vec::from([id]);
@@ -331,24 +366,20 @@ impl Tree {
 
     /// All children, newest first.
     pub fn children(&self, directory: u32) -> impl Iterator<Item = u32> + '_ {
-        let mut at = self.node(directory).first_child;
+        self.children_after(directory, None)
+    }
+
+    /// The children after `previous`, or all of them.
+    pub fn children_after(&self, directory: u32, previous: Option<u32>) -> impl Iterator<Item = u32> + '_ {
+        let mut at = match previous {
+            None => self.node(directory).first_child,
+            Some(id) => self.node(id).next_sibling,
+        };
         core::iter::from_fn(move || {
             let id = (at != NONE).then_some(at)?;
             at = self.node(id).next_sibling;
             Some(id)
         })
-    }
-
-    /// The next child that is set, after `previous` or from the start.
-    pub fn next_set(&self, directory: u32, previous: Option<u32>) -> Option<u32> {
-        let mut at = match previous {
-            None => self.node(directory).first_child,
-            Some(id) => self.node(id).next_sibling,
-        };
-        while at != NONE && !self.node(at).set {
-            at = self.node(at).next_sibling;
-        }
-        (at != NONE).then_some(at)
     }
 
     /// Dotted path of a node below `base` (the root: its full path).

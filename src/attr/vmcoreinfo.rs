@@ -86,7 +86,7 @@ impl Tree {
 
     /// What follows from a new value of `lines.KEY`.
     pub(super) fn apply_vmcoreinfo_line(&mut self, os: Os, id: u32, effects: &mut Effects) -> Result<()> {
-        effects.xlat = true;
+        self.all_translations_changed();
         let Some(lines) = self.vmcoreinfo_directory(os, "lines") else { return Ok(()) };
         let key = self.path(id, lines);
         let Some(Value::String(value)) = self.plain_value(id) else { return Ok(()) };
@@ -123,7 +123,7 @@ impl Tree {
 
     /// What follows from a new value of `SYMBOL.*`, `NUMBER.*` and the like.
     pub(super) fn apply_vmcoreinfo_derived(&mut self, os: Os, id: u32, effects: &mut Effects) -> Result<()> {
-        effects.xlat = true;
+        self.all_translations_changed();
         let is_phys_base = self
             .vmcoreinfo_directory(os, "NUMBER")
             .is_some_and(|numbers| self.child(numbers, "phys_base") == Some(id));

@@ -3,6 +3,8 @@
 //! | part | clones |
 //! | --- | --- |
 //! | dump: attributes, files, format, page cache | share it |
+//! | translation: attributes `addrxlat.*` and what follows from them | share it, or [split](Context::clone_with) it |
+//! | private data, callbacks | copied, then each its own |
 //! | last error | cleared in the clone, then its own |
 //! | buffers for decompression, seen snapshot | its own |
 //!
@@ -11,6 +13,10 @@
 //! clone.
 
 mod ostype;
+mod own;
+mod vmcoreinfo;
+
+pub use own::{Callbacks, SymbolValue};
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -20,11 +26,13 @@ use core::cell::{Cell, Ref, RefCell};
 
 use crate::attr::{AttrEntry, AttrRef, AttrType, Attributes, Bitmap, Blob, Value};
 use crate::cache::{Key, Lookup};
-use crate::dump::{Dump, OpenDescriptor, Opened, Snapshot};
+use crate::dump::{Dump, OpenDescriptor, Opened, Snapshot, Translation};
 use crate::error::{Error, Result, ResultExt, Status};
 use crate::format::{Address, Filled, Packing, Place, Scratch, Space, Spaces};
 use crate::io::Source;
-use crate::sync::{Counted, Shared};
+use crate::sync::{Counted, Fault, Shared, broken};
+
+use own::Own;
 
 /// Access to one dump.
 ///
@@ -47,6 +55,8 @@ use crate::sync::{Counted, Shared};
 /// ```
 pub struct Context {
     dump: Counted<Dump>,
+    translation: Counted<Translation>,
+    own: Own,
     version: Cell<u64>,
     snapshot: RefCell<Shared<Snapshot>>,
     /// Taken while a page is being filled; a source that reads from the same
@@ -65,13 +75,17 @@ struct Buffers {
 impl Context {
     /// A context with no dump open.
     pub fn new() -> Self {
-        Self::of(Counted::new(Dump::new()))
+        let dump = Counted::new(Dump::new());
+        let translation = Counted::new(Translation::first(&dump));
+        Self::of(dump, translation, Own::default())
     }
 
-    fn of(dump: Counted<Dump>) -> Self {
+    fn of(dump: Counted<Dump>, translation: Counted<Translation>, own: Own) -> Self {
         let (version, snapshot) = dump.current();
         Context {
             dump,
+            translation,
+            own,
             version: Cell::new(version),
             snapshot: RefCell::new(snapshot),
             buffers: Cell::new(None),
@@ -182,12 +196,17 @@ impl Context {
     /// `NoKey` (`No such key`), `NoData` (`Key has no value`), or what
     /// computing the value says.
     pub fn get(&self, path: &str) -> Result<Value> {
-        self.call(|| self.attributes().get(self.attributes().reference(Some(path))?))
+        self.call(|| self.attributes().get(self.reference(Some(path))?))
+    }
+
+    /// The attribute that this context means by `path` (`None`: the root).
+    fn reference(&self, path: Option<&str>) -> Result<AttrRef> {
+        self.attributes().reference_in(self.translation.scope(), path)
     }
 
     fn typed<T>(&self, path: &str, pick: impl FnOnce(Value) -> Option<T>) -> Result<T> {
         self.call(|| {
-            let value = self.attributes().get(self.attributes().reference(Some(path))?)?;
+            let value = self.attributes().get(self.reference(Some(path))?)?;
             pick(value).ok_or_else(|| Error::invalid("Attribute type mismatch"))
         })
     }
@@ -241,7 +260,7 @@ impl Context {
     /// attribute's own checks and consequences say.
     pub fn set(&self, path: &str, value: Value) -> Result<()> {
         self.call(|| {
-            let attr = self.attributes().reference(Some(path));
+            let attr = self.reference(Some(path));
             // The C library answers this call alone with that status, and
             // programs have come to rely on it.
             let attr = attr.map_err(|error| error.with_status(Status::NoData))?;
@@ -255,8 +274,8 @@ impl Context {
     /// `NoData` (`No such key`).
     pub fn clear(&self, path: Option<&str>) -> Result<()> {
         self.call(|| {
-            let attr = self.attributes().reference(path);
-            self.dump.clear(attr.map_err(|error| error.with_status(Status::NoData))?)
+            let attr = self.reference(path).map_err(|error| error.with_status(Status::NoData))?;
+            self.dump.clear(self.translation.scope(), attr)
         })
     }
 
@@ -265,7 +284,7 @@ impl Context {
     /// # Errors
     /// `NoKey` (`No such key`).
     pub fn attr(&self, path: Option<&str>) -> Result<AttrRef> {
-        self.call(|| self.attributes().reference(path))
+        self.call(|| self.reference(path))
     }
 
     /// A handle to the attribute at `path` below `base`.
@@ -273,7 +292,7 @@ impl Context {
     /// # Errors
     /// `NoKey` (`No such key`).
     pub fn sub_attr(&self, base: AttrRef, path: &str) -> Result<AttrRef> {
-        self.call(|| self.attributes().sub_reference(base, path))
+        self.call(|| self.attributes().sub_reference_in(self.translation.scope(), base, path))
     }
 
     /// Type of an attribute; `None` for one that was deleted.
@@ -315,7 +334,7 @@ impl Context {
     /// # Errors
     /// `NoKey` for an attribute that was deleted.
     pub fn clear_attr(&self, attr: AttrRef) -> Result<()> {
-        self.call(|| self.dump.clear(attr))
+        self.call(|| self.dump.clear(self.translation.scope(), attr))
     }
 
     /// The first child with a value of directory `path` (`None`: the root).
@@ -325,9 +344,8 @@ impl Context {
     /// (`Path is a leaf attribute`).
     pub fn first_child(&self, path: Option<&str>) -> Result<Option<AttrEntry>> {
         self.call(|| {
-            let directory =
-                self.attributes().reference(path).map_err(|_| Error::new(Status::NoKey, "No such path"))?;
-            self.attributes().next(directory, None)
+            let directory = self.reference(path).map_err(|_| Error::new(Status::NoKey, "No such path"))?;
+            self.attributes().next_in(self.translation.scope(), directory, None)
         })
     }
 
@@ -336,7 +354,7 @@ impl Context {
     /// # Errors
     /// Those of [`Context::first_child`].
     pub fn next_child(&self, directory: AttrRef, previous: Option<AttrRef>) -> Result<Option<AttrEntry>> {
-        self.call(|| self.attributes().next(directory, previous))
+        self.call(|| self.attributes().next_in(self.translation.scope(), directory, previous))
     }
 
     // --- Reading -------------------------------------------------------------
@@ -373,6 +391,7 @@ impl Context {
     fn snapshot(&self) -> Ref<'_, Shared<Snapshot>> {
         if self.dump.version() != self.version.get()
             && let Ok(mut mine) = self.snapshot.try_borrow_mut()
+            && !(broken(Fault::StaleSnapshot) && mine.opened.is_some())
         {
             let (version, current) = self.dump.current();
             *mine = current;
@@ -559,11 +578,66 @@ impl Default for Context {
     }
 }
 
+/// What a clone has of its own beyond what every clone has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CloneOptions {
+    /// Translation: the clone gets a copy of `addrxlat.*`. What is set there
+    /// in either of the two does not affect the other.
+    pub own_translation: bool,
+}
+
+impl CloneOptions {
+    /// A clone that shares all it can.
+    pub const fn new() -> Self {
+        CloneOptions { own_translation: false }
+    }
+
+    /// Whether the clone gets a translation of its own.
+    pub const fn own_translation(mut self, own: bool) -> Self {
+        self.own_translation = own;
+        self
+    }
+}
+
+impl Context {
+    /// Another context for the same dump, like [`Context::clone`] but with
+    /// more of its own.
+    ///
+    /// ```
+    /// # use kdumpfile::{CloneOptions, Context, Value};
+    /// let dump = Context::new();
+    /// dump.set("addrxlat.ostype", Value::from("linux"))?;
+    /// let other = dump.clone_with(CloneOptions::new().own_translation(true));
+    /// other.set("addrxlat.ostype", Value::from("xen"))?;
+    /// assert_eq!(dump.string("addrxlat.ostype")?, "linux");
+    /// // All else is seen by both.
+    /// other.set("cache.size", Value::Number(64))?;
+    /// assert_eq!(dump.number("cache.size")?, 64);
+    /// # Ok::<(), kdumpfile::Error>(())
+    /// ```
+    pub fn clone_with(&self, options: CloneOptions) -> Self {
+        let translation = match options.own_translation {
+            true => Counted::new(self.translation.split()),
+            false => self.translation.clone(),
+        };
+        let clone = Self::of(self.dump.clone(), translation, self.own.copy());
+        if broken(Fault::LeakedDump) {
+            core::mem::forget(self.dump.clone());
+        }
+        if broken(Fault::KeptError) {
+            clone.last_error.replace(self.last_error());
+        }
+        clone
+    }
+}
+
 impl Clone for Context {
-    /// Another context for the same dump: it shares attributes, files and
-    /// caches, and starts without an error.
+    /// Another context for the same dump: it shares attributes, files, caches
+    /// and translation, has a copy of private data and callbacks, and starts
+    /// without an error.
     fn clone(&self) -> Self {
-        Self::of(self.dump.clone())
+        self.clone_with(CloneOptions::new())
     }
 }
 

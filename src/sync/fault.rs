@@ -7,8 +7,28 @@
 /// A way in which shared state could be handled wrongly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A clone of a context takes over the last error, and shares it.
-    SharedError,
+    /// A clone of a context starts with the last error of its original.
+    KeptError,
+    /// A clone starts without private data and callbacks.
+    LostOwn,
+    /// A dump is never freed.
+    LeakedDump,
+    /// A context goes on with the snapshot of a dump that it has.
+    StaleSnapshot,
+    /// Two contexts open dumps at the same time.
+    TwoOpen,
+    /// A new size of the cache takes effect before it was found good.
+    ResizedBeforeCheck,
+    /// Page size and page shift do not follow from each other.
+    HalfPair,
+    /// What a change replaces is dropped while the tree is locked.
+    DroppedUnderLock,
+    /// Two that compute a value at the same time keep different ones.
+    ComputedTwice,
+    /// A blob is replaced although it is pinned.
+    IgnoredPin,
+    /// A change that translation depends on is not noted.
+    UnnoticedChange,
 }
 
 /// Whether this run has `fault`.

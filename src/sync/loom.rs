@@ -11,6 +11,9 @@ use loom::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 pub use alloc::sync::{Arc as Shared, Weak as WeakShared};
 pub use loom::sync::Arc as Counted;
 
+/// Something of a type that only its owner knows.
+pub type SharedAny = Shared<dyn core::any::Any + Send + Sync>;
+
 /// Can be moved to another thread.
 pub trait MaybeSend: Send {}
 impl<T: Send + ?Sized> MaybeSend for T {}

@@ -4,6 +4,9 @@ use core::cell::{Cell, Ref, RefCell, RefMut};
 
 pub use alloc::rc::{Rc as Counted, Rc as Shared, Weak as WeakShared};
 
+/// Something of a type that only its owner knows.
+pub type SharedAny = Shared<dyn core::any::Any>;
+
 /// Can be moved to another thread, if there are threads: here, anything.
 pub trait MaybeSend {}
 impl<T: ?Sized> MaybeSend for T {}

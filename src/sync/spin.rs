@@ -4,6 +4,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 pub use alloc::sync::{Arc as Counted, Arc as Shared, Weak as WeakShared};
 
+/// Something of a type that only its owner knows.
+pub type SharedAny = Shared<dyn core::any::Any + Send + Sync>;
+
 /// Can be moved to another thread.
 pub trait MaybeSend: Send {}
 impl<T: Send + ?Sized> MaybeSend for T {}

@@ -5,6 +5,9 @@ use std::sync::{MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 pub use alloc::sync::{Arc as Counted, Arc as Shared, Weak as WeakShared};
 
+/// Something of a type that only its owner knows.
+pub type SharedAny = Shared<dyn core::any::Any + Send + Sync>;
+
 /// Can be moved to another thread.
 pub trait MaybeSend: Send {}
 impl<T: Send + ?Sized> MaybeSend for T {}

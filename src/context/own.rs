@@ -1,0 +1,106 @@
+//! What belongs to one context alone: private data and callbacks.
+//!
+//! A clone starts with what its original has. Afterwards each goes its own
+//! way: what is set in one never appears in another.
+
+use core::any::Any;
+
+use super::Context;
+use crate::error::Result;
+use crate::sync::{Fault, Lock, MaybeSend, MaybeSync, Shared, SharedAny, broken};
+
+/// Knows symbols that VMCOREINFO does not.
+///
+/// Closures of the same form are symbol callbacks. It is called with the
+/// context that needs the symbol, without any lock held, and may read from
+/// that context.
+pub trait SymbolValue: MaybeSend + MaybeSync {
+    /// The address of symbol `name`.
+    ///
+    /// # Errors
+    /// `NoData` if it is not known either; any error is passed on.
+    fn symbol_value(&self, dump: &Context, name: &str) -> Result<u64>;
+}
+
+impl<F: Fn(&Context, &str) -> Result<u64> + MaybeSend + MaybeSync> SymbolValue for F {
+    fn symbol_value(&self, dump: &Context, name: &str) -> Result<u64> {
+        self(dump, name)
+    }
+}
+
+/// Functions of the user that a context asks for what a dump does not say.
+#[derive(Clone, Default)]
+pub struct Callbacks {
+    /// Addresses of symbols.
+    pub symbol_value: Option<Shared<dyn SymbolValue>>,
+}
+
+/// The part of a context that no other one sees. It has locks although only
+/// one thread uses it at a time, because the context may move to another.
+#[derive(Default)]
+pub(super) struct Own {
+    // Shared, so that nothing of the user runs while something is locked.
+    private: Lock<Option<SharedAny>>,
+    callbacks: Lock<Shared<Callbacks>>,
+}
+
+impl Own {
+    /// What a clone starts with.
+    pub fn copy(&self) -> Self {
+        if broken(Fault::LostOwn) {
+            return Own::default();
+        }
+        Own { private: Lock::new(self.private.lock().clone()), callbacks: Lock::new(self.callbacks()) }
+    }
+
+    /// The callbacks as they are now.
+    pub fn callbacks(&self) -> Shared<Callbacks> {
+        self.callbacks.lock().clone()
+    }
+}
+
+impl Context {
+    /// Keeps `data` for [`Context::private_data`], instead of what was kept
+    /// before. A clone starts with the same data; setting others in one of
+    /// the two leaves those of the other alone.
+    ///
+    /// ```
+    /// # use kdumpfile::Context;
+    /// let dump = Context::new();
+    /// dump.set_private_data(String::from("session 1"));
+    /// let clone = dump.clone();
+    /// clone.set_private_data(2);
+    /// assert_eq!(*dump.private_data::<String>().unwrap(), "session 1");
+    /// assert_eq!(clone.private_data::<i32>().as_deref(), Some(&2));
+    /// assert!(clone.private_data::<String>().is_none());
+    /// ```
+    pub fn set_private_data<T: Any + MaybeSend + MaybeSync>(&self, data: T) {
+        let data: SharedAny = Shared::new(data);
+        // Dropped unlocked: it may run code of the user.
+        let old = self.own.private.lock().replace(data);
+        drop(old);
+    }
+
+    /// Forgets the private data.
+    pub fn clear_private_data(&self) {
+        let old = self.own.private.lock().take();
+        drop(old);
+    }
+
+    /// The private data, if they are a `T`.
+    pub fn private_data<T: Any + MaybeSend + MaybeSync>(&self) -> Option<Shared<T>> {
+        let data = self.own.private.lock().clone();
+        data.and_then(|data| data.downcast().ok())
+    }
+
+    /// The callbacks of this context.
+    pub fn callbacks(&self) -> Callbacks {
+        (*self.own.callbacks()).clone()
+    }
+
+    /// Replaces the callbacks of this context and returns those it had.
+    pub fn set_callbacks(&self, callbacks: Callbacks) -> Callbacks {
+        let old = core::mem::replace(&mut *self.own.callbacks.lock(), Shared::new(callbacks));
+        Shared::try_unwrap(old).unwrap_or_else(|shared| (*shared).clone())
+    }
+}
