@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use kdumpfile::cache::{Key, Lookup, Page, PageCache};
+use kdumpfile::sync::Fault;
 use loom::thread;
 
 fn key(number: u8) -> Key {
@@ -102,9 +103,9 @@ fn a_failed_fill_gives_its_slot_back_and_shows_nothing() {
     });
 }
 
-#[test]
-fn a_pinned_page_is_never_evicted() {
-    loom::model(|| {
+kdumpfile_loom_tests::models! {
+    /// A page that somebody holds keeps its slot and its bytes.
+    inv05_a_pinned_page_is_never_evicted => Fault::EvictPinned, || {
         let cache = Arc::new(PageCache::new(1, 4));
         let Got::Page(pinned) = read(&cache, 1, true) else { panic!("the cache is empty") };
         let other = cache.clone();
@@ -114,5 +115,5 @@ fn a_pinned_page_is_never_evicted() {
         assert_eq!(*pinned, [1; 4]);
         drop(pinned);
         all_slots_are_back(&cache, 1);
-    });
+    }
 }

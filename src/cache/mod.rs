@@ -33,7 +33,7 @@ use core::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use crate::sync::{Counter, Lock, Shared};
+use crate::sync::{Counter, Fault, Lock, Shared, broken};
 
 mod list;
 #[cfg(test)]
@@ -344,7 +344,11 @@ impl Inner {
         while let Some(slot) = at {
             let entry = &self.slots[slot as usize];
             // New handles are made under the lock only, so a count of one stays.
-            if entry.buffer.as_ref().is_some_and(|buffer| Shared::strong_count(buffer) == 1) {
+            if entry
+                .buffer
+                .as_ref()
+                .is_some_and(|buffer| Shared::strong_count(buffer) == 1 || broken(Fault::EvictPinned))
+            {
                 return Some(slot);
             }
             at = entry.link.newer();

@@ -29,6 +29,8 @@ pub enum Fault {
     IgnoredPin,
     /// A change that translation depends on is not noted.
     UnnoticedChange,
+    /// Page cache: a page that is pinned is evicted all the same.
+    EvictPinned,
 }
 
 /// Whether this run has `fault`.
