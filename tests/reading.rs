@@ -173,7 +173,8 @@ fn changed_cache_size_or_page_size_starts_an_empty_cache() {
 fn cache_without_slots_is_busy() {
     let dump = open(compressed(1, &[0, 1]));
     set(&dump, "cache.size", 0).unwrap();
-    let busy = fails(Status::Busy, "Cache is fully utilized");
+    let text = "Cache is fully utilized: it has no slots; raise cache.size";
+    let busy = fails(Status::Busy, text);
     for _ in 0..2 {
         assert_eq!(failure(read(&dump, 0, 1)), busy);
         assert_eq!(counters(&dump), (0, 0), "a refusal counts as neither");
@@ -208,7 +209,9 @@ fn every_slot_in_flight_is_busy_for_others_and_private_for_the_same_page() {
     dump.open(vec![source.clone() as Source]).unwrap();
     set(&dump, "cache.size", 1).unwrap();
     source.next_read(&dump, |inner| {
-        assert_eq!(failure(read(inner, 1 << 12, 1)), fails(Status::Busy, "Cache is fully utilized"));
+        let text = "Cache is fully utilized: its only slot is in use (0 pinned, 1 being filled); \
+                    retry, or raise cache.size";
+        assert_eq!(failure(read(inner, 1 << 12, 1)), fails(Status::Busy, text));
         assert_eq!(read(inner, 0, PAGE).unwrap(), page(1, 0), "the page in flight is never refused");
     });
     assert_eq!(read(&dump, 0, PAGE).unwrap(), page(1, 0));

@@ -317,7 +317,10 @@ fn any_cache_size_gives_an_answer() {
         for pfn in [0, 1, 2, 3, 0, 7] {
             match page(&dump, pfn) {
                 Ok(bytes) => assert!(bytes == page_bytes(pfn), "{size}"),
-                Err(error) => assert_eq!(parts(&error), fails(Status::Busy, "Cache is fully utilized")),
+                Err(error) => {
+                    let text = "Cache is fully utilized: it has no slots; raise cache.size";
+                    assert_eq!((size, parts(&error)), (0, fails(Status::Busy, text)));
+                }
             }
         }
     }

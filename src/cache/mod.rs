@@ -1,45 +1,95 @@
 //! The page cache: a fixed number of slots that never makes anybody wait.
 //!
+//! # Two halves
+//!
 //! ```text
-//!            new key                 hit                      dropped
-//!   unused ──────────> in flight ──> probed ──> precious        ▲
-//!                          │ fill      │ evict    │ evict       │
-//!                          │ failed    ▼          ▼             │
-//!                          └─> unused  ghosts of either kind ───┘
+//!   get(key) ──> shard of the key          policy (one for the cache)
+//!                ┌─────────────────┐       ┌──────────────────────────────┐
+//!        hit <───│ key → page      │  news │ probed    pages used once    │
+//!                │ in flight?      │──────>│ precious  pages used again   │
+//!                │ news, counters  │       │ held      pinned when looked │
+//!                └─────────────────┘       │           at for eviction    │
+//!                  up to 32 of them        │ ghosts    keys evicted lately│
+//!                        ▲                 │ free buffers, unused slots   │
+//!                        └──── evict, ─────└──────────────────────────────┘
+//!                              enter                    ▲
+//!   miss ────────────────────────────────────────────────┘
 //! ```
+//!
+//! * A **hit** takes the lock of its shard: it finds the page, copies the
+//!   handle, counts, and leaves a note in the news of the shard. Threads that
+//!   read different pages seldom meet.
+//! * A **miss** takes the lock of the policy. It reads the news of the shards
+//!   that have any, so that the lists are what the hits made of them; chooses
+//!   a page to evict; and enters the new page as in flight.
+//! * A **fill** that ends well takes the lock of the shard only; that it is
+//!   there now is news. One that fails takes the lock of the policy.
 //!
 //! | list | holds | has a buffer |
 //! | --- | --- | --- |
 //! | probed | pages used once, most recent first | yes |
 //! | precious | pages used more than once | yes |
-//! | ghosts (two) | keys that lately left either list | no |
+//! | held (two) | those of either kind that eviction found pinned | yes |
+//! | ghosts (two) | keys that lately left either kind | no |
 //!
 //! A hit in a ghost list shows that the list it left is too short, and moves
 //! the share that probed pages may take of the slots (the idea of adaptive
-//! replacement). Every step is O(1) but for pinned pages that eviction skips.
+//! replacement). A scan passes through the probed pages and leaves the
+//! precious ones alone. Every step takes constant time, on average over the
+//! steps: each piece of news and each page put aside was a step before.
 //!
-//! * A look-up ends at once: the page, a slot to fill, or `Busy` when every
-//!   slot is pinned or in flight. Nothing waits.
+//! # Locks
+//!
+//! The order is: policy, then shards, of several shards the lower one first.
+//! Nobody asks for the policy while having a shard, nothing is allocated,
+//! filled or freed under a lock, and no lock waits for a slot.
+//!
+//! # Pins and fills
+//!
 //! * A page handed out is pinned while its handle lives: the handle shares
 //!   the buffer, so that eviction sees a count above one. Giving it back
-//!   takes no lock.
+//!   takes no lock. New pins are made under the lock of the shard (or from
+//!   another pin), and that lock is what eviction has when it looks.
 //! * The buffer of a page in flight belongs to the one who fills it. Another
 //!   reader of the same page is told so and makes itself a private copy.
-//! * Memory: buffers are allocated when first needed; apart from them a slot
-//!   costs 48 bytes, and as many ghosts as slots are remembered.
+//! * Handles outlive the cache; a cache is replaced by making a new one.
+//!
+//! # Why `Busy` is exact
+//!
+//! A search that finds every page pinned has not shown that all were pinned
+//! at one moment: while it looked at the last one, the first may have been
+//! given back. So the searcher, who has the policy, then takes the locks of
+//! all shards, and searches again. From the moment at which it has them,
+//! nobody can pin a page, finish a fill or (for want of the policy) give up a
+//! fill; pages can only be unpinned. What it finds pinned after that moment
+//! was pinned at that moment, and what it finds in flight was. If that is
+//! all there is, then `Busy` was true at that moment; else there is a page to
+//! evict. Nothing is answered because a lock is taken.
+//!
+//! # Memory
+//!
+//! Buffers are allocated when first needed, all else (about 300 bytes a slot,
+//! locks included) when the cache is made; a cache of more than 16384 slots
+//! grows to that as it fills. As many ghosts as slots are remembered.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
 use core::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::DefaultHashBuilder;
 
-use crate::sync::{Counter, Fault, Lock, Shared, broken};
+use crate::sync::{Counted, Counter, Fault, LOCKS_MAX, Lock, broken};
 
+mod audit;
 mod list;
+mod policy;
+mod shard;
 #[cfg(test)]
 mod tests;
 
-use list::{Link, List};
+use policy::{Kind, Policy, Slot, Source};
+use shard::{Entry, Found, Shard, Victim};
 
 /// What a page is found by: its address and a number for its address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,52 +100,28 @@ pub struct Key {
     pub space: u8,
 }
 
-/// State of a slot that has a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Probed,
-    Precious,
-    GhostProbed,
-    GhostPrecious,
-    /// Being filled; becomes precious afterwards if asked for meanwhile.
-    InFlight {
-        precious: bool,
-    },
-}
+type Buffer = Counted<Vec<u8>>;
 
-type Buffer = Shared<Vec<u8>>;
+/// Keeps what it holds out of the cache lines of its neighbours; processors
+/// fetch pairs of lines of 64 bytes.
+#[repr(align(128))]
+struct Apart<T>(T);
 
-struct Slot {
-    key: Key,
-    state: State,
-    link: Link,
-    buffer: Option<Buffer>,
-}
-
-#[derive(Default)]
-struct Inner {
-    index: HashTable<u32>,
-    hasher: DefaultHashBuilder,
-    slots: Vec<Slot>,
-    unused: Vec<u32>,
-    spare: Vec<Buffer>,
-    probed: List,
-    precious: List,
-    ghost_probed: List,
-    ghost_precious: List,
-    in_flight: usize,
-    /// How many slots probed pages should have.
-    probed_share: usize,
-}
-
-/// A cache of pages of one size, shared by the clones of a dump.
-pub struct PageCache {
-    inner: Lock<Inner>,
-    hits: Counter,
-    misses: Counter,
+/// What the handles of a cache share.
+struct Core {
     capacity: usize,
     page_size: usize,
+    hasher: DefaultHashBuilder,
+    shards: Box<[Apart<Lock<Shard>>]>,
+    /// Bit by bit, which shards have news.
+    news: Apart<Counter>,
+    policy: Apart<Lock<Policy>>,
 }
+
+/// A cache of pages of one size, shared by the clones of a dump. This is a
+/// handle: its clones are the same cache.
+#[derive(Clone)]
+pub struct PageCache(Counted<Core>);
 
 /// What a look-up finds.
 pub enum Lookup {
@@ -106,16 +132,32 @@ pub enum Lookup {
     /// Somebody else is filling the page; make a private copy.
     InFlight,
     /// Every slot is pinned or in flight. Nothing was changed.
-    Busy,
+    Busy(Busy),
     /// There is a slot, but no memory for its page. Nothing was changed.
     NoMemory,
 }
 
-/// Where the buffer for a page to be filled comes from.
-enum Source {
-    Free(Buffer),
-    /// The slot of a page that nobody has pinned.
-    Evicted(u32),
+/// How a cache that has no slot for another page is used. Displayed, it says
+/// what to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy {
+    /// Number of slots.
+    pub slots: usize,
+    /// How many of them are being filled; the others are pinned.
+    pub filling: usize,
+}
+
+impl fmt::Display for Busy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Busy { slots, filling } = *self;
+        f.write_str("Cache is fully utilized: ")?;
+        match slots {
+            0 => return f.write_str("it has no slots; raise cache.size"),
+            1 => f.write_str("its only slot is in use")?,
+            _ => write!(f, "all {slots} slots are in use")?,
+        }
+        write!(f, " ({} pinned, {filling} being filled); retry, or raise cache.size", slots - filling)
+    }
 }
 
 /// A page, pinned while this handle lives.
@@ -133,97 +175,319 @@ impl core::ops::Deref for Page {
 /// A slot in flight. Dropped without [`FillGuard::commit`] it goes back, and
 /// its key is forgotten.
 pub struct FillGuard {
-    cache: Shared<PageCache>,
+    cache: PageCache,
+    hash: u64,
+    home: usize,
     slot: u32,
     buffer: Option<Buffer>,
 }
 
+/// A buffer that is allocated while no lock is held.
+enum Fresh {
+    NotAsked,
+    Allocated(Buffer),
+    NoMemory,
+}
+
+/// Why there is no buffer.
+enum Refusal {
+    /// There is a slot for one that has to be allocated first.
+    Allocate,
+    Busy(Busy),
+    NoMemory,
+}
+
+/// For how many slots memory is taken in advance.
+const SLOTS_IN_ADVANCE: usize = 1 << 14;
+
 impl PageCache {
     /// A cache of `capacity` pages of `page_size` bytes.
     pub fn new(capacity: u64, page_size: usize) -> Self {
+        // Shards of fewer than four pages are not worth their memory.
+        let shards = usize::try_from(capacity / 4).unwrap_or(usize::MAX).clamp(1, LOCKS_MAX);
+        Self::with_shards(capacity, page_size, shards)
+    }
+
+    /// The same, with a given number of shards (rounded down to a power of
+    /// two of at most 64).
+    #[doc(hidden)]
+    pub fn with_shards(capacity: u64, page_size: usize, shards: usize) -> Self {
         // Slots are numbered by u32, ghosts included.
         let capacity = usize::try_from(capacity.min(u64::from(u32::MAX / 2))).unwrap_or(usize::MAX / 2);
-        PageCache {
-            inner: Lock::new(Inner::default()),
-            hits: Counter::new(0),
-            misses: Counter::new(0),
+        let advance = capacity.min(SLOTS_IN_ADVANCE);
+        let shards = 1 << shards.clamp(1, 64).ilog2();
+        // Keys are spread well, if not evenly: four standard deviations.
+        let mean = advance.div_ceil(shards);
+        let room = if shards == 1 { mean } else { mean + 4 * mean.isqrt() };
+        PageCache(Counted::new(Core {
             capacity,
             page_size,
-        }
+            hasher: DefaultHashBuilder::default(),
+            shards: (0..shards).map(|_| Apart(Lock::new(Shard::new(room)))).collect(),
+            news: Apart(Counter::new(0)),
+            policy: Apart(Lock::new(Policy::new(advance))),
+        }))
     }
 
     /// Number of pages that fit.
     pub fn capacity(&self) -> usize {
-        self.capacity
+        self.0.capacity
     }
 
     /// Size of a page in bytes.
     pub fn page_size(&self) -> usize {
-        self.page_size
+        self.0.page_size
     }
 
     /// Look-ups that found their page.
-    pub fn hits(&self) -> &Counter {
-        &self.hits
+    pub fn hits(&self) -> u64 {
+        self.0.shards.iter().fold(0, |sum, shard| sum.wrapping_add(shard.0.lock().hits))
     }
 
     /// Look-ups that did not (`Busy` counts as neither).
-    pub fn misses(&self) -> &Counter {
-        &self.misses
+    pub fn misses(&self) -> u64 {
+        self.0.shards.iter().fold(0, |sum, shard| sum.wrapping_add(shard.0.lock().misses))
+    }
+
+    /// Goes on counting hits from `value`.
+    pub fn set_hits(&self, value: u64) {
+        for (number, shard) in self.0.shards.iter().enumerate() {
+            shard.0.lock().hits = if number == 0 { value } else { 0 };
+        }
+    }
+
+    /// Goes on counting misses from `value`.
+    pub fn set_misses(&self, value: u64) {
+        for (number, shard) in self.0.shards.iter().enumerate() {
+            shard.0.lock().misses = if number == 0 { value } else { 0 };
+        }
+    }
+
+    /// Which shard a key belongs to.
+    #[doc(hidden)]
+    pub fn shard_of(&self, key: Key) -> usize {
+        self.0.shard_of(key)
     }
 
     /// Looks a page up, or takes a slot for it.
-    pub fn get(self: &Shared<Self>, key: Key) -> Lookup {
-        let mut inner = self.inner.lock();
-        let inner = &mut *inner;
-        let hash = inner.hasher.hash_one(key);
-        let slots = &inner.slots;
-        let found = inner.index.find(hash, |slot| slots[*slot as usize].key == key).copied();
-        let (slot, precious, buffer) = match found.map(|slot| (slot, inner.slots[slot as usize].state)) {
-            Some((slot, State::Probed | State::Precious)) => {
-                inner.unlink(slot);
-                inner.push(slot, State::Precious);
-                if let Some(buffer) = &inner.slots[slot as usize].buffer {
-                    self.hits.add(1);
-                    return Lookup::Hit(Page(buffer.clone()));
+    pub fn get(&self, key: Key) -> Lookup {
+        let home = self.0.shard_of(key);
+        let hash = self.0.hash_of(key);
+        if let Some(found) = self.look_up(key, hash, home) {
+            return found;
+        }
+        let found = self.miss(key, hash, home);
+        if broken(Fault::WaitsForSlot) && matches!(found, Lookup::Busy(_)) {
+            return self.get(key);
+        }
+        found
+    }
+
+    /// Looks a page up in its shard.
+    fn look_up(&self, key: Key, hash: u64, home: usize) -> Option<Lookup> {
+        let core = &*self.0;
+        let mut shard = core.shards[home].0.lock();
+        let (before, hits) = (shard.news.len(), shard.hits);
+        let found = shard.look_up(key, hash)?;
+        core.note(home, before, &shard);
+        drop(shard);
+        match found {
+            Found::Page(buffer) => {
+                if broken(Fault::LostCount) {
+                    core.shards[home].0.lock().hits = hits + 1;
                 }
-                return Lookup::Busy;
+                Some(Lookup::Hit(Page(buffer)))
             }
-            Some((slot, State::InFlight { .. })) => {
-                inner.slots[slot as usize].state = State::InFlight { precious: true };
-                self.misses.add(1);
-                return Lookup::InFlight;
+            Found::InFlight(slot) if broken(Fault::TwoFillers) => {
+                let Fresh::Allocated(buffer) = core.allocate() else { return None };
+                let cache = self.clone();
+                Some(Lookup::Fill(FillGuard { cache, hash, home, slot, buffer: Some(buffer) }))
             }
-            Some((slot, ghost)) => {
-                // Decide first, so that a refusal changes nothing.
-                let old_share = inner.probed_share;
-                inner.adapt(ghost, self.capacity);
-                let source = match inner.find_buffer(self.capacity, self.page_size, 0) {
-                    Ok(source) => source,
-                    Err(refusal) => {
-                        inner.probed_share = old_share;
-                        return refusal;
-                    }
-                };
-                let buffer = inner.take_buffer(source);
-                inner.unlink(slot);
-                (slot, true, buffer)
+            Found::InFlight(_) if broken(Fault::JoinerWaits) => self.look_up(key, hash, home),
+            Found::InFlight(_) => Some(Lookup::InFlight),
+        }
+    }
+
+    /// Takes a slot for a page that was neither cached nor in flight.
+    fn miss(&self, key: Key, hash: u64, home: usize) -> Lookup {
+        let core = &*self.0;
+        let mut fresh = Fresh::NotAsked;
+        loop {
+            let mut policy = core.policy.0.lock();
+            core.read_news(&mut policy);
+            // Somebody may have entered it meanwhile; from now on nobody can.
+            if !broken(Fault::NoSecondLook)
+                && let Some(found) = self.look_up(key, hash, home)
+            {
+                return found;
             }
-            None => {
-                let source = match inner.find_buffer(self.capacity, self.page_size, 1) {
-                    Ok(source) => source,
-                    Err(refusal) => return refusal,
-                };
-                // The slot first: the page that is about to be evicted must
-                // not be the ghost that makes room for it.
-                let slot = inner.take_slot(key, hash, self.capacity);
-                (slot, false, inner.take_buffer(source))
+            let ghost = policy.ghost(key, hash);
+            // Decide first, so that a refusal changes nothing.
+            let old_share = policy.probed_share;
+            if let Some((_, kind)) = ghost {
+                policy.adapt(kind, core.capacity);
             }
+            let refusal = match core.find_buffer(&mut policy, &mut fresh, home, ghost.is_none().into()) {
+                Ok(source) => {
+                    let (slot, buffer) = core.take_slot(&mut policy, source, key, ghost);
+                    core.enter(key, hash, home, slot, ghost.is_some(), &buffer);
+                    let cache = self.clone();
+                    return Lookup::Fill(FillGuard { cache, hash, home, slot, buffer: Some(buffer) });
+                }
+                Err(refusal) => refusal,
+            };
+            policy.probed_share = old_share;
+            drop(policy);
+            match refusal {
+                Refusal::Allocate => fresh = core.allocate(),
+                Refusal::Busy(busy) => return Lookup::Busy(busy),
+                Refusal::NoMemory => return Lookup::NoMemory,
+            }
+        }
+    }
+}
+
+impl Core {
+    fn hash_of(&self, key: Key) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// A slot for a key, and the buffer that was found for it.
+    fn take_slot(
+        &self,
+        policy: &mut Policy,
+        source: Source,
+        key: Key,
+        ghost: Option<(u32, Kind)>,
+    ) -> (u32, Buffer) {
+        let (buffer, evicted) = match source {
+            Source::Free(buffer) => {
+                policy.used += 1;
+                (buffer, None)
+            }
+            Source::Evicted(buffer, slot, kind) => (buffer, Some((slot, kind))),
         };
-        inner.slots[slot as usize].state = State::InFlight { precious };
-        inner.in_flight += 1;
-        self.misses.add(1);
-        Lookup::Fill(FillGuard { cache: self.clone(), slot, buffer })
+        let ghost = ghost.map(|(slot, _)| slot);
+        let slot = policy.take_slot(key, ghost, evicted, self.capacity, |key| self.hash_of(key));
+        (slot, buffer)
+    }
+
+    /// Enters a page as in flight.
+    fn enter(&self, key: Key, hash: u64, home: usize, slot: u32, precious: bool, buffer: &Buffer) {
+        let hash_of = |entry: &Entry| self.hash_of(entry.key);
+        self.shards[home].0.lock().enter(key, hash, slot, precious, hash_of);
+        if broken(Fault::ShownTooEarly) {
+            self.publish(home, hash, slot, buffer.clone());
+        }
+    }
+
+    /// Which shard a key belongs to. The same in every run, so that a model can
+    /// follow; within a shard keys are hashed with a secret.
+    fn shard_of(&self, key: Key) -> usize {
+        let spread = (key.address ^ u64::from(key.space)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        spread.rotate_left(6) as usize & (self.shards.len() - 1)
+    }
+
+    /// Says that a shard has news, if it had none before. Called under its lock.
+    fn note(&self, home: usize, before: usize, shard: &Shard) {
+        if before == 0 && !shard.news.is_empty() {
+            self.news.0.add(1 << home);
+        }
+    }
+
+    /// Brings the lists up to date.
+    fn read_news(&self, policy: &mut Policy) {
+        let mut with_news = self.news.0.replace(0);
+        while with_news != 0 {
+            let home = with_news.trailing_zeros() as usize;
+            with_news &= with_news - 1;
+            self.shards[home].0.lock().tell(|news| policy.learn(news));
+        }
+    }
+
+    /// Where a free buffer comes from: a spare one, a new one while there are
+    /// fewer than `capacity`, or that of the page that can best be spared.
+    fn find_buffer(
+        &self,
+        policy: &mut Policy,
+        fresh: &mut Fresh,
+        home: usize,
+        bias: usize,
+    ) -> Result<Source, Refusal> {
+        let mut no_memory = false;
+        let capacity = self.capacity + usize::from(broken(Fault::OneSlotTooMany));
+        if policy.used < capacity {
+            if let Some(spare) = policy.spare.pop() {
+                return Ok(Source::Free(spare));
+            }
+            match core::mem::replace(fresh, Fresh::NotAsked) {
+                Fresh::Allocated(buffer) => return Ok(Source::Free(buffer)),
+                Fresh::NotAsked => return Err(Refusal::Allocate),
+                Fresh::NoMemory => no_memory = true,
+            }
+        }
+        let evict = |slot: &Slot, number| {
+            let at = self.shard_of(slot.key);
+            if broken(Fault::BusyByShard) && at != home {
+                return Victim::Pinned;
+            }
+            self.shards[at].0.lock().evict(self.hash_of(slot.key), number)
+        };
+        if let Some(source) = policy.victim(bias, evict) {
+            return Ok(source);
+        }
+        if broken(Fault::BusyByShard) || broken(Fault::BusyAtAGlance) {
+            let source = policy.any_victim(bias, evict);
+            return source.ok_or(Refusal::Busy(Busy { slots: self.capacity, filling: 0 }));
+        }
+        // All at one moment: see the module's documentation.
+        let mut shards: [_; 64] =
+            core::array::from_fn(|home| self.shards.get(home).map(|shard| shard.0.lock()));
+        self.news.0.set(0);
+        shards.iter_mut().flatten().for_each(|shard| shard.tell(|news| policy.learn(news)));
+        let source = policy.any_victim(bias, |slot, number| match &mut shards[self.shard_of(slot.key)] {
+            Some(shard) => shard.evict(self.hash_of(slot.key), number),
+            None => Victim::Pinned,
+        });
+        if broken(Fault::BusyIsCounted)
+            && let Some(shard) = &mut shards[home]
+            && source.is_none()
+        {
+            shard.misses += 1;
+        }
+        let cached = policy.pages(Kind::Probed) + policy.pages(Kind::Precious);
+        let busy = Busy { slots: self.capacity, filling: policy.used - cached };
+        source.ok_or(if no_memory { Refusal::NoMemory } else { Refusal::Busy(busy) })
+    }
+
+    /// A new buffer; `NoMemory` where `vec!` would abort the program.
+    fn allocate(&self) -> Fresh {
+        let mut bytes = Vec::new();
+        if bytes.try_reserve_exact(self.page_size).is_err() {
+            return Fresh::NoMemory;
+        }
+        bytes.resize(self.page_size, 0);
+        Fresh::Allocated(Counted::new(bytes))
+    }
+
+    fn publish(&self, home: usize, hash: u64, slot: u32, buffer: Buffer) {
+        let mut shard = self.shards[home].0.lock();
+        let before = shard.news.len();
+        shard.publish(hash, slot, buffer);
+        self.note(home, before, &shard);
+    }
+
+    fn give_back(&self, home: usize, hash: u64, slot: u32, buffer: Buffer) {
+        if broken(Fault::FailedFillShown) {
+            return self.publish(home, hash, slot, buffer);
+        }
+        let mut policy = self.policy.0.lock();
+        self.shards[home].0.lock().forget(hash, slot);
+        policy.give_back(slot, buffer);
+        drop(policy);
+        if broken(Fault::ForgottenTwice) {
+            self.shards[home].0.lock().forget(hash, slot);
+        }
     }
 }
 
@@ -231,184 +495,33 @@ impl FillGuard {
     /// The bytes to fill: one page, contents undefined.
     pub fn bytes(&mut self) -> &mut [u8] {
         // Nobody else has the buffer of a slot in flight.
-        self.buffer.as_mut().and_then(Shared::get_mut).map_or(&mut [], |bytes| &mut bytes[..])
+        self.buffer.as_mut().and_then(Counted::get_mut).map_or(&mut [], |bytes| &mut bytes[..])
     }
 
     /// Makes the page visible to all and keeps it pinned for the caller.
     pub fn commit(mut self) -> Option<Page> {
+        if broken(Fault::FillNeedsOwner) && Counted::strong_count(&self.cache.0) == 1 {
+            return None;
+        }
         let buffer = self.buffer.take()?;
-        let mut inner = self.cache.inner.lock();
-        inner.in_flight -= 1;
-        let slot = &mut inner.slots[self.slot as usize];
-        slot.buffer = Some(buffer.clone());
-        let precious = slot.state == State::InFlight { precious: true };
-        inner.push(self.slot, if precious { State::Precious } else { State::Probed });
+        self.cache.0.publish(self.home, self.hash, self.slot, buffer.clone());
+        if broken(Fault::CommitDiscards) {
+            self.buffer = Some(buffer.clone());
+        }
+        if broken(Fault::ForgottenPin) {
+            core::mem::forget(buffer.clone());
+        }
         Some(Page(buffer))
     }
 }
 
 impl Drop for FillGuard {
     fn drop(&mut self) {
+        if broken(Fault::CacheKeptForEver) {
+            core::mem::forget(self.cache.clone());
+        }
         if let Some(buffer) = self.buffer.take() {
-            let mut inner = self.cache.inner.lock();
-            inner.in_flight -= 1;
-            inner.spare.push(buffer);
-            inner.forget(self.slot);
-            inner.unused.push(self.slot);
+            self.cache.0.give_back(self.home, self.hash, self.slot, buffer);
         }
-    }
-}
-
-impl Inner {
-    /// The list that slots of this state are in, and the links of all slots.
-    fn list(&mut self, state: State) -> Option<(&mut List, Links<'_>)> {
-        let list = match state {
-            State::Probed => &mut self.probed,
-            State::Precious => &mut self.precious,
-            State::GhostProbed => &mut self.ghost_probed,
-            State::GhostPrecious => &mut self.ghost_precious,
-            State::InFlight { .. } => return None,
-        };
-        Some((list, Links(&mut self.slots)))
-    }
-
-    fn unlink(&mut self, slot: u32) {
-        if let Some((list, mut links)) = self.list(self.slots[slot as usize].state) {
-            list.unlink(slot, &mut links);
-        }
-    }
-
-    /// Puts a slot at the most recent end of the list of `state`.
-    fn push(&mut self, slot: u32, state: State) {
-        self.slots[slot as usize].state = state;
-        if let Some((list, mut links)) = self.list(state) {
-            list.push(slot, &mut links);
-        }
-    }
-
-    /// Moves the share of probed pages towards the list whose ghost was hit.
-    fn adapt(&mut self, ghost: State, capacity: usize) {
-        let (probed, precious) = (self.ghost_probed.len(), self.ghost_precious.len());
-        let step = |mine: usize, other: usize| if other > mine { other / mine.max(1) } else { 1 };
-        if ghost == State::GhostPrecious {
-            self.probed_share = self.probed_share.saturating_sub(step(precious, probed));
-        } else {
-            self.probed_share = (self.probed_share + step(probed, precious)).min(capacity);
-        }
-    }
-
-    /// Where a free buffer comes from: a spare one, a new one while there are
-    /// fewer than `capacity`, or that of the page that can best be spared.
-    fn find_buffer(&mut self, capacity: usize, page_size: usize, bias: usize) -> Result<Source, Lookup> {
-        let mut refusal = Lookup::Busy;
-        if self.probed.len() + self.precious.len() + self.in_flight < capacity {
-            if let Some(spare) = self.spare.pop() {
-                return Ok(Source::Free(spare));
-            }
-            if let Some(bytes) = zeroes(page_size) {
-                return Ok(Source::Free(Shared::new(bytes)));
-            }
-            refusal = Lookup::NoMemory;
-        }
-        self.victim(bias).map(Source::Evicted).ok_or(refusal)
-    }
-
-    /// The page that can best be spared.
-    fn victim(&self, bias: usize) -> Option<u32> {
-        let probed_first = self.probed.len() + bias > self.probed_share;
-        let (first, second) = match probed_first {
-            true => (State::Probed, State::Precious),
-            false => (State::Precious, State::Probed),
-        };
-        self.unpinned(first).or_else(|| self.unpinned(second))
-    }
-
-    fn take_buffer(&mut self, source: Source) -> Option<Buffer> {
-        let victim = match source {
-            Source::Free(buffer) => return Some(buffer),
-            Source::Evicted(victim) => victim,
-        };
-        let ghost = match self.slots[victim as usize].state {
-            State::Probed => State::GhostProbed,
-            _ => State::GhostPrecious,
-        };
-        self.unlink(victim);
-        self.push(victim, ghost);
-        self.slots[victim as usize].buffer.take()
-    }
-
-    /// The least recently used page of a list that nobody has pinned.
-    fn unpinned(&self, state: State) -> Option<u32> {
-        let list = if state == State::Probed { &self.probed } else { &self.precious };
-        let mut at = list.last();
-        while let Some(slot) = at {
-            let entry = &self.slots[slot as usize];
-            // New handles are made under the lock only, so a count of one stays.
-            if entry
-                .buffer
-                .as_ref()
-                .is_some_and(|buffer| Shared::strong_count(buffer) == 1 || broken(Fault::EvictPinned))
-            {
-                return Some(slot);
-            }
-            at = entry.link.newer();
-        }
-        None
-    }
-
-    /// A slot for a new key: an unused or new one, or that of the oldest ghost.
-    fn take_slot(&mut self, key: Key, hash: u64, capacity: usize) -> u32 {
-        let slot = if let Some(slot) = self.unused.pop() {
-            Some(slot)
-        } else if self.slots.len() < 2 * capacity {
-            None
-        } else {
-            let ghost = self.ghost_probed.last().or(self.ghost_precious.last());
-            if let Some(slot) = ghost {
-                self.unlink(slot);
-                self.forget(slot);
-            }
-            ghost
-        };
-        let entry =
-            Slot { key, state: State::InFlight { precious: false }, link: Link::default(), buffer: None };
-        let slot = match slot {
-            Some(slot) => {
-                self.slots[slot as usize] = entry;
-                slot
-            }
-            None => {
-                self.slots.push(entry);
-                (self.slots.len() - 1) as u32
-            }
-        };
-        let Inner { index, slots, hasher, .. } = self;
-        index.insert_unique(hash, slot, |other| hasher.hash_one(slots[*other as usize].key));
-        slot
-    }
-
-    /// Removes the key of a slot from the index.
-    fn forget(&mut self, slot: u32) {
-        let hash = self.hasher.hash_one(self.slots[slot as usize].key);
-        if let Ok(entry) = self.index.find_entry(hash, |other| *other == slot) {
-            entry.remove();
-        }
-    }
-}
-
-/// A buffer of `size` zeroes; `None` where `vec!` would abort the program.
-fn zeroes(size: usize) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(size).ok()?;
-    bytes.resize(size, 0);
-    Some(bytes)
-}
-
-/// The links of all slots, for the lists.
-struct Links<'a>(&'a mut [Slot]);
-
-impl list::Links for Links<'_> {
-    fn link(&mut self, slot: u32) -> &mut Link {
-        &mut self.0[slot as usize].link
     }
 }

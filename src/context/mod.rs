@@ -511,7 +511,7 @@ impl Context {
             Place::Filled if size > PAGE_BUFFER_MAX => Err(no_page_buffer(size)),
             Place::Filled => match cache.get(Key { address: page.value, space: page.space as u8 }) {
                 Lookup::Hit(found) => Ok(look(&found[offset..])),
-                Lookup::Busy => Err(Error::new(Status::Busy, "Cache is fully utilized")),
+                Lookup::Busy(busy) => Err(Error::new(Status::Busy, format!("{busy}"))),
                 Lookup::NoMemory => Err(no_page_buffer(size)),
                 Lookup::Fill(mut slot) => self.with_buffers(|buffers| {
                     let filled = opened.format.fill(geometry, page, slot.bytes(), &mut buffers.scratch)?;

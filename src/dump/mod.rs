@@ -45,7 +45,7 @@ pub(crate) struct Opened {
     pub files: Shared<FileSet>,
     /// log2 of the format's page size and the cache for such pages; `None`
     /// while the page size is unknown.
-    pub pages: Option<(u32, Shared<PageCache>)>,
+    pub pages: Option<(u32, PageCache)>,
 }
 
 impl Snapshot {
@@ -99,17 +99,18 @@ impl Gauge for PolicyGauge {
 
 /// A counter of a page cache, as an attribute.
 struct CacheGauge {
-    cache: Shared<PageCache>,
-    counter: fn(&PageCache) -> &Counter,
+    cache: PageCache,
+    get: fn(&PageCache) -> u64,
+    set: fn(&PageCache, u64),
 }
 
 impl Gauge for CacheGauge {
     fn get(&self) -> u64 {
-        (self.counter)(&self.cache).get()
+        (self.get)(&self.cache)
     }
 
     fn set(&self, value: u64) {
-        (self.counter)(&self.cache).set(value);
+        (self.set)(&self.cache, value);
     }
 }
 
@@ -227,14 +228,16 @@ impl Dump {
         drop(old);
     }
 
-    fn new_cache(&self, shift: u32) -> Shared<PageCache> {
+    fn new_cache(&self, shift: u32) -> PageCache {
         let slots = self.attributes.number("cache.size").unwrap_or(DEFAULT_CACHE_SIZE);
-        let cache = Shared::new(PageCache::new(slots, 1 << shift));
-        for (path, counter) in [
-            ("cache.hits", PageCache::hits as fn(&PageCache) -> &Counter),
-            ("cache.misses", PageCache::misses),
-        ] {
-            self.attributes.bind(path, Shared::new(CacheGauge { cache: cache.clone(), counter }));
+        let cache = PageCache::new(slots, 1 << shift);
+        type Row = (&'static str, fn(&PageCache) -> u64, fn(&PageCache, u64));
+        let rows: [Row; 2] = [
+            ("cache.hits", PageCache::hits, PageCache::set_hits),
+            ("cache.misses", PageCache::misses, PageCache::set_misses),
+        ];
+        for (path, get, set) in rows {
+            self.attributes.bind(path, Shared::new(CacheGauge { cache: cache.clone(), get, set }));
         }
         cache
     }

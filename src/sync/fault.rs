@@ -29,8 +29,50 @@ pub enum Fault {
     IgnoredPin,
     /// A change that translation depends on is not noted.
     UnnoticedChange,
+    /// Page cache: there is one more page than slots.
+    OneSlotTooMany,
+    /// Page cache: two threads that miss a page both enter it.
+    NoSecondLook,
+    /// Page cache: hits in ghost lists move the share beyond the slots.
+    ShareUnbounded,
+    /// Page cache: the handle of a filled page is never given back.
+    ForgottenPin,
     /// Page cache: a page that is pinned is evicted all the same.
     EvictPinned,
+    /// Page cache: a page is shown before it is filled.
+    ShownTooEarly,
+    /// Page cache: a filled page is entered where another one is awaited.
+    FilledElsewhere,
+    /// Page cache: the second reader of a page in flight fills the slot, too.
+    TwoFillers,
+    /// Page cache: a page that could not be filled is entered.
+    FailedFillShown,
+    /// Page cache: a fill that failed forgets the page once more, later.
+    ForgottenTwice,
+    /// Page cache: the end of a successful fill discards the page.
+    CommitDiscards,
+    /// Page cache: only pages of the own shard are evicted.
+    BusyByShard,
+    /// Page cache: pages that were pinned at different times count as pinned.
+    BusyAtAGlance,
+    /// Page cache: a refusal counts as a miss.
+    BusyIsCounted,
+    /// Page cache: a fill that failed keeps its slot.
+    LostSlot,
+    /// Page cache: a hit is counted in two steps.
+    LostCount,
+    /// Page cache: a fill that ends keeps its cache.
+    CacheKeptForEver,
+    /// Page cache: a fill that ends after its cache was replaced is an error.
+    FillNeedsOwner,
+    /// Page cache: the second reader of a page in flight waits for the first.
+    JoinerWaits,
+    /// Page cache: who finds all slots in use waits for one.
+    WaitsForSlot,
+    /// Page cache: a cache that was replaced is used once more.
+    OldCacheServed,
+    /// Page cache: a resize that fails takes the old cache away.
+    FailedResizeShown,
 }
 
 /// Whether this run has `fault`.

@@ -15,6 +15,10 @@ impl<T: ?Sized> MaybeSend for T {}
 pub trait MaybeSync {}
 impl<T: ?Sized> MaybeSync for T {}
 
+/// Into how many parts with a lock each it is worth to split what threads share:
+/// there is one thread.
+pub const LOCKS_MAX: usize = 1;
+
 /// Exclusive access to a small piece of state.
 #[derive(Default)]
 pub struct Lock<T>(RefCell<T>);
@@ -96,6 +100,11 @@ impl Counter {
     /// Replaces the value.
     pub fn set(&self, value: u64) {
         self.0.set(value);
+    }
+
+    /// Replaces the value and returns the one before.
+    pub fn replace(&self, value: u64) -> u64 {
+        self.0.replace(value)
     }
 
     /// Adds `n` (wrapping) and returns the value before.

@@ -15,6 +15,9 @@ impl<T: Send + ?Sized> MaybeSend for T {}
 pub trait MaybeSync: Sync {}
 impl<T: Sync + ?Sized> MaybeSync for T {}
 
+/// Into how many parts with a lock each it is worth to split what threads share.
+pub const LOCKS_MAX: usize = 32;
+
 /// Exclusive access to a small piece of state.
 #[derive(Default)]
 pub struct Lock<T>(spin::Mutex<T>);
@@ -96,6 +99,11 @@ impl Counter {
     /// Replaces the value.
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Release);
+    }
+
+    /// Replaces the value and returns the one before.
+    pub fn replace(&self, value: u64) -> u64 {
+        self.0.swap(value, Ordering::AcqRel)
     }
 
     /// Adds `n` (wrapping) and returns the value before.
