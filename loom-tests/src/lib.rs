@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use kdumpfile::sync::Fault;
 
+pub mod pages;
+
 /// How a model is explored.
 #[derive(Clone, Copy, Default)]
 pub struct Bounds {

@@ -303,6 +303,9 @@ impl PageCache {
                 let cache = self.clone();
                 Some(Lookup::Fill(FillGuard { cache, hash, home, slot, buffer: Some(buffer) }))
             }
+            Found::InFlight(_) if broken(Fault::JoinerRefused) => {
+                Some(Lookup::Busy(Busy { slots: core.capacity, filling: 1 }))
+            }
             Found::InFlight(_) if broken(Fault::JoinerWaits) => self.look_up(key, hash, home),
             Found::InFlight(_) => Some(Lookup::InFlight),
         }
@@ -437,8 +440,7 @@ impl Core {
             return Ok(source);
         }
         if broken(Fault::BusyByShard) || broken(Fault::BusyAtAGlance) {
-            let source = policy.any_victim(bias, evict);
-            return source.ok_or(Refusal::Busy(Busy { slots: self.capacity, filling: 0 }));
+            return Err(Refusal::Busy(Busy { slots: self.capacity, filling: 0 }));
         }
         // All at one moment: see the module's documentation.
         let mut shards: [_; 64] =

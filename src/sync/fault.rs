@@ -69,10 +69,10 @@ pub enum Fault {
     JoinerWaits,
     /// Page cache: who finds all slots in use waits for one.
     WaitsForSlot,
+    /// Page cache: the second reader of a page in flight is refused.
+    JoinerRefused,
     /// Page cache: a cache that was replaced is used once more.
     OldCacheServed,
-    /// Page cache: a resize that fails takes the old cache away.
-    FailedResizeShown,
 }
 
 /// Whether this run has `fault`.
