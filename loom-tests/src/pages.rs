@@ -44,21 +44,26 @@ impl Got {
 
 /// Looks a page up; fills it with its number.
 pub fn read(cache: &PageCache, number: u8) -> Got {
-    look_up(cache, number, |guard| fill(guard, number))
+    look_up(cache, number, |guard| fill(guard, number, || step(cache)))
 }
 
 /// Looks a page up; fails to fill it.
 pub fn read_in_vain(cache: &PageCache, number: u8) -> Got {
     look_up(cache, number, |mut guard| {
         guard.bytes().fill(0xee);
-        thread::yield_now();
+        step(cache);
         Got::Failed
     })
 }
 
 /// Looks a page up; `filler` fills it, if that is asked for.
 pub fn look_up(cache: &PageCache, number: u8, filler: impl FnOnce(FillGuard) -> Got) -> Got {
-    match cache.get(key(number)) {
+    settle(cache.get(key(number)), number, filler)
+}
+
+/// What comes of a look-up for page `number`.
+pub fn settle(found: Lookup, number: u8, filler: impl FnOnce(FillGuard) -> Got) -> Got {
+    match found {
         Lookup::Hit(page) => {
             assert_eq!(*page, [number; 4], "a page is its own and whole");
             Got::Hit(page)
@@ -66,18 +71,24 @@ pub fn look_up(cache: &PageCache, number: u8, filler: impl FnOnce(FillGuard) -> 
         Lookup::Fill(guard) => filler(guard),
         Lookup::InFlight => Got::Private,
         Lookup::Busy(busy) => {
-            assert_eq!(busy.slots, cache.capacity());
+            assert!(busy.filling <= busy.slots);
             Got::Busy
         }
         Lookup::NoMemory => unreachable!("there is memory for four bytes"),
     }
 }
 
+/// A moment at which others may come first. (Not `yield_now`, which loom takes
+/// as a wish that they do.)
+pub fn step(cache: &PageCache) {
+    let _ = cache.misses();
+}
+
 /// Fills a page with its number, in two steps as a decompressor might.
-pub fn fill(mut guard: FillGuard, number: u8) -> Got {
+pub fn fill(mut guard: FillGuard, number: u8, meanwhile: impl FnOnce()) -> Got {
     assert_eq!(guard.bytes().len(), 4, "the buffer of a page in flight is the filler's alone");
     guard.bytes().fill(0xee);
-    thread::yield_now();
+    meanwhile();
     guard.bytes().fill(number);
     guard.commit().map_or(Got::Failed, |page| {
         assert_eq!(*page, [number; 4], "a page is its own and whole");

@@ -62,7 +62,7 @@ impl Reader {
 models! {
     /// A page is held across the resize. Loom sees to it that the old cache
     /// goes away, and only once.
-    inv16_pages_of_a_replaced_cache_stay_readable (preemptions 3) => Fault::CacheKeptForEver, || {
+    inv16_pages_of_a_replaced_cache_stay_readable => Fault::CacheKeptForEver, || {
         let holder = Holder::new(1);
         let mut reader = Reader::new(&holder);
         let held = read(reader.cache(), 1).page().expect("the cache is empty");
@@ -78,7 +78,7 @@ models! {
     }
 
     /// A look-up that begins after a resize returned never finds old pages.
-    inv17_after_a_resize_only_the_new_cache_is_used (preemptions 3) => Fault::OldCacheServed, || {
+    inv17_after_a_resize_only_the_new_cache_is_used => Fault::OldCacheServed, || {
         let holder = Holder::new(1);
         let mut reader = Reader::new(&holder);
         drop(read(reader.cache(), 1));
@@ -91,17 +91,16 @@ models! {
     }
 
     /// The old cache is gone from the holder when the fill ends.
-    inv18_a_fill_ends_well_after_its_cache_was_replaced (preemptions 3) => Fault::FillNeedsOwner, || {
+    inv18_a_fill_ends_well_after_its_cache_was_replaced => Fault::FillNeedsOwner, || {
         let holder = Holder::new(1);
         let other = holder.clone();
         let (got, _) = together(
             || {
                 let current = holder.current.lock().clone();
-                look_up(&current.clone(), 1, move |guard| {
-                    // Only the guard keeps it, if it was replaced.
-                    drop(current);
-                    fill(guard, 1)
-                })
+                let found = current.get(key(1));
+                // Only the guard keeps the cache, if it was replaced.
+                drop(current);
+                settle(found, 1, |guard| fill(guard, 1, || {}))
             },
             move || other.resize(1),
         );
@@ -110,14 +109,14 @@ models! {
     }
 
     /// The second reader of a page in flight does not depend on the cache.
-    inv20_a_resize_leaves_nobody_waiting (preemptions 2) => Fault::JoinerWaits, || {
+    inv20_a_resize_leaves_nobody_waiting => Fault::JoinerWaits, || {
         let holder = Holder::new(1);
         let (mut first, mut second) = (Reader::new(&holder), Reader::new(&holder));
         let got = look_up(first.cache(), 1, move |guard| {
             let (filled, joined) = together(
                 || {
                     holder.resize(1);
-                    fill(guard, 1)
+                    fill(guard, 1, || {})
                 },
                 move || !read(second.cache(), 1).is_busy(),
             );

@@ -9,7 +9,7 @@ use kdumpfile_loom_tests::pages::*;
 
 models! {
     /// Two pages ask for the only slot.
-    inv01_there_are_never_more_pages_than_slots (preemptions 3) => Fault::OneSlotTooMany, || {
+    inv01_there_are_never_more_pages_than_slots => Fault::OneSlotTooMany, || {
         let cache = cache(1);
         let other = cache.clone();
         together(|| drop(read(&cache, 1)), move || drop(read(&other, 2)));
@@ -18,7 +18,7 @@ models! {
     }
 
     /// Two threads miss the same page at the same time.
-    inv02_a_key_is_in_one_place_only (preemptions 3) => Fault::NoSecondLook, || {
+    inv02_a_key_is_in_one_place_only => Fault::NoSecondLook, || {
         let cache = cache(2);
         let other = cache.clone();
         together(|| drop(read(&cache, 1)), move || drop(read(&other, 1)));
@@ -27,7 +27,7 @@ models! {
     }
 
     /// The same in a cache whose pages are evicted and come back.
-    inv02_a_ghost_that_two_threads_ask_for_comes_back_once (preemptions 2) => Fault::NoSecondLook, || {
+    inv02_a_ghost_that_two_threads_ask_for_comes_back_once => Fault::NoSecondLook, || {
         let cache = PageCache::with_shards(2, 4, 2);
         for number in [1, 2, 3] {
             drop(read(&cache, number));
@@ -38,7 +38,7 @@ models! {
     }
 
     /// Ghosts of pages used once are asked for again and again.
-    inv03_the_share_of_probed_pages_stays_within_the_slots (preemptions 3) => Fault::ShareUnbounded, || {
+    inv03_the_share_of_probed_pages_stays_within_the_slots => Fault::ShareUnbounded, || {
         let cache = cache(1);
         drop(read(&cache, 1));
         drop(read(&cache, 2));
@@ -48,7 +48,7 @@ models! {
     }
 
     /// Handles are given back in another order and by another thread.
-    inv04_a_page_is_pinned_as_long_as_there_are_handles (preemptions 3) => Fault::ForgottenPin, || {
+    inv04_a_page_is_pinned_as_long_as_there_are_handles => Fault::ForgottenPin, || {
         let cache = cache(1);
         let Some(first) = read(&cache, 1).page() else { panic!("the cache is empty") };
         let (again, other) = (first.clone(), cache.clone());

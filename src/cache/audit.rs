@@ -36,7 +36,7 @@ impl PageCache {
         for (home, shard) in core.shards.iter().enumerate() {
             let shard = shard.0.lock();
             for entry in shard.pages() {
-                let (key, slot) = (entry.key, entry.slot);
+                let (key, slot) = (entry.key(), entry.slot);
                 must!(core.shard_of(key) == home, "{key:?} is in shard {home}");
                 must!(keys.insert((key.space, key.address)), "{key:?} is there twice");
                 must!(slots.insert(slot), "slot {slot} is used twice");

@@ -177,7 +177,7 @@ impl core::ops::Deref for Page {
 pub struct FillGuard {
     cache: PageCache,
     hash: u64,
-    home: usize,
+    home: u32,
     slot: u32,
     buffer: Option<Buffer>,
 }
@@ -270,45 +270,54 @@ impl PageCache {
     }
 
     /// Looks a page up, or takes a slot for it.
+    #[inline]
     pub fn get(&self, key: Key) -> Lookup {
         let home = self.0.shard_of(key);
         let hash = self.0.hash_of(key);
-        if let Some(found) = self.look_up(key, hash, home) {
-            return found;
+        match self.0.look_up(key, hash, home) {
+            Some(Found::Page(buffer)) => Lookup::Hit(Page(buffer)),
+            other => self.not_hit(other, key, hash, home),
         }
-        let found = self.miss(key, hash, home);
-        if broken(Fault::WaitsForSlot) && matches!(found, Lookup::Busy(_)) {
-            return self.get(key);
-        }
-        found
     }
 
-    /// Looks a page up in its shard.
-    fn look_up(&self, key: Key, hash: u64, home: usize) -> Option<Lookup> {
-        let core = &*self.0;
-        let mut shard = core.shards[home].0.lock();
-        let (before, hits) = (shard.news.len(), shard.hits);
-        let found = shard.look_up(key, hash)?;
-        core.note(home, before, &shard);
-        drop(shard);
-        match found {
-            Found::Page(buffer) => {
-                if broken(Fault::LostCount) {
-                    core.shards[home].0.lock().hits = hits + 1;
-                }
-                Some(Lookup::Hit(Page(buffer)))
+    /// The rest of a look-up that did not find its page.
+    #[inline(never)]
+    fn not_hit(&self, found: Option<Found>, key: Key, hash: u64, home: usize) -> Lookup {
+        let mut found = found;
+        loop {
+            let answer = match found {
+                Some(found) => self.show(found, hash, home),
+                None => self.miss(key, hash, home),
+            };
+            let again = match answer {
+                Lookup::InFlight => broken(Fault::JoinerWaits),
+                Lookup::Busy(_) => broken(Fault::WaitsForSlot),
+                _ => false,
+            };
+            if !again {
+                return answer;
             }
-            Found::InFlight(slot) if broken(Fault::TwoFillers) => {
-                let Fresh::Allocated(buffer) = core.allocate() else { return None };
-                let cache = self.clone();
-                Some(Lookup::Fill(FillGuard { cache, hash, home, slot, buffer: Some(buffer) }))
-            }
-            Found::InFlight(_) if broken(Fault::JoinerRefused) => {
-                Some(Lookup::Busy(Busy { slots: core.capacity, filling: 1 }))
-            }
-            Found::InFlight(_) if broken(Fault::JoinerWaits) => self.look_up(key, hash, home),
-            Found::InFlight(_) => Some(Lookup::InFlight),
+            found = self.0.look_up(key, hash, home);
         }
+    }
+
+    /// What was found in a shard, as the caller sees it.
+    fn show(&self, found: Found, hash: u64, home: usize) -> Lookup {
+        match found {
+            Found::Page(buffer) => Lookup::Hit(Page(buffer)),
+            Found::InFlight(_) if broken(Fault::JoinerRefused) => {
+                Lookup::Busy(Busy { slots: self.0.capacity, filling: 1 })
+            }
+            Found::InFlight(slot) if broken(Fault::TwoFillers) => match self.0.allocate() {
+                Fresh::Allocated(buffer) => Lookup::Fill(self.guard(hash, home, slot, buffer)),
+                _ => Lookup::NoMemory,
+            },
+            Found::InFlight(_) => Lookup::InFlight,
+        }
+    }
+
+    fn guard(&self, hash: u64, home: usize, slot: u32, buffer: Buffer) -> FillGuard {
+        FillGuard { cache: self.clone(), hash, home: home as u32, slot, buffer: Some(buffer) }
     }
 
     /// Takes a slot for a page that was neither cached nor in flight.
@@ -320,9 +329,9 @@ impl PageCache {
             core.read_news(&mut policy);
             // Somebody may have entered it meanwhile; from now on nobody can.
             if !broken(Fault::NoSecondLook)
-                && let Some(found) = self.look_up(key, hash, home)
+                && let Some(found) = core.look_up(key, hash, home)
             {
-                return found;
+                return self.show(found, hash, home);
             }
             let ghost = policy.ghost(key, hash);
             // Decide first, so that a refusal changes nothing.
@@ -334,8 +343,7 @@ impl PageCache {
                 Ok(source) => {
                     let (slot, buffer) = core.take_slot(&mut policy, source, key, ghost);
                     core.enter(key, hash, home, slot, ghost.is_some(), &buffer);
-                    let cache = self.clone();
-                    return Lookup::Fill(FillGuard { cache, hash, home, slot, buffer: Some(buffer) });
+                    return Lookup::Fill(self.guard(hash, home, slot, buffer));
                 }
                 Err(refusal) => refusal,
             };
@@ -377,7 +385,7 @@ impl Core {
 
     /// Enters a page as in flight.
     fn enter(&self, key: Key, hash: u64, home: usize, slot: u32, precious: bool, buffer: &Buffer) {
-        let hash_of = |entry: &Entry| self.hash_of(entry.key);
+        let hash_of = |entry: &Entry| self.hash_of(entry.key());
         self.shards[home].0.lock().enter(key, hash, slot, precious, hash_of);
         if broken(Fault::ShownTooEarly) {
             self.publish(home, hash, slot, buffer.clone());
@@ -389,6 +397,20 @@ impl Core {
     fn shard_of(&self, key: Key) -> usize {
         let spread = (key.address ^ u64::from(key.space)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         spread.rotate_left(6) as usize & (self.shards.len() - 1)
+    }
+
+    /// Looks a page up in its shard.
+    #[inline]
+    fn look_up(&self, key: Key, hash: u64, home: usize) -> Option<Found> {
+        let mut shard = self.shards[home].0.lock();
+        let (before, hits) = (shard.news.len(), shard.hits);
+        let found = shard.look_up(key, hash);
+        self.note(home, before, &shard);
+        drop(shard);
+        if broken(Fault::LostCount) && matches!(found, Some(Found::Page(_))) {
+            self.shards[home].0.lock().hits = hits + 1;
+        }
+        found
     }
 
     /// Says that a shard has news, if it had none before. Called under its lock.
@@ -506,7 +528,7 @@ impl FillGuard {
             return None;
         }
         let buffer = self.buffer.take()?;
-        self.cache.0.publish(self.home, self.hash, self.slot, buffer.clone());
+        self.cache.0.publish(self.home as usize, self.hash, self.slot, buffer.clone());
         if broken(Fault::CommitDiscards) {
             self.buffer = Some(buffer.clone());
         }
@@ -523,7 +545,7 @@ impl Drop for FillGuard {
             core::mem::forget(self.cache.clone());
         }
         if let Some(buffer) = self.buffer.take() {
-            self.cache.0.give_back(self.home, self.hash, self.slot, buffer);
+            self.cache.0.give_back(self.home as usize, self.hash, self.slot, buffer);
         }
     }
 }

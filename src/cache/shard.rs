@@ -9,15 +9,23 @@ use crate::sync::{Counted, Fault, broken};
 
 /// A page that is cached or in flight.
 pub(super) struct Entry {
-    pub key: Key,
+    // The key, without its padding: an entry takes 32 bytes.
+    address: u64,
+    space: u8,
+    /// In flight: becomes precious once it is filled.
+    precious: bool,
     /// Number of its slot, by which the policy knows it.
     pub slot: u32,
     /// The period of the shard in which it was last hit.
     hit_in: u32,
-    /// In flight: becomes precious once it is filled.
-    pub precious: bool,
     /// The page; `None` while it is in flight.
     pub buffer: Option<Buffer>,
+}
+
+impl Entry {
+    pub fn key(&self) -> Key {
+        Key { address: self.address, space: self.space }
+    }
 }
 
 /// What has become of a slot and the lists do not tell yet.
@@ -68,8 +76,9 @@ impl Shard {
     }
 
     /// Looks a page up, and counts what is found.
+    #[inline]
     pub fn look_up(&mut self, key: Key, hash: u64) -> Option<Found> {
-        let entry = self.pages.find_mut(hash, |entry| entry.key == key)?;
+        let entry = self.pages.find_mut(hash, |entry| entry.key() == key)?;
         let Some(buffer) = &entry.buffer else {
             entry.precious = true;
             self.misses += 1;
@@ -88,7 +97,9 @@ impl Shard {
 
     /// Enters a page that is in flight from now on.
     pub fn enter(&mut self, key: Key, hash: u64, slot: u32, precious: bool, hash_of: impl Fn(&Entry) -> u64) {
-        let entry = Entry { key, slot, hit_in: self.period.wrapping_sub(1), precious, buffer: None };
+        let Key { address, space } = key;
+        let hit_in = self.period.wrapping_sub(1);
+        let entry = Entry { address, space, precious, slot, hit_in, buffer: None };
         self.pages.insert_unique(hash, entry, hash_of);
         self.misses += 1;
     }
