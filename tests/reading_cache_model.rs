@@ -1,8 +1,8 @@
 //! The page cache against a slow, literal model of what it must do: which
 //! look-ups hit, which miss, which are busy, over long random sequences.
 //!
-//! The order of replacement is that of the reference, but for three things:
-//! hits are told to the lists by the next miss, shard by shard; of several hits
+//! The order of replacement is that of the reference, but for this:
+//! hits are told to the lists by the next miss; of several hits of a page
 //! between two misses the first counts; and pages found pinned when one is to
 //! be evicted are put aside. (The reference's own order is a model of the
 //! bench, which compares hit ratios.)
@@ -56,9 +56,9 @@ struct Model {
     flight: Vec<(u64, usize)>,
     /// Pages that somebody holds, one entry a handle.
     pinned: Vec<u64>,
-    /// Of each shard: what happened since the last miss, a page and where it
-    /// goes to. A page that is hit again is no news.
-    news: Vec<Vec<(u64, usize)>>,
+    /// What happened since the last miss: a page and where it goes to. A page
+    /// that is hit again is no news.
+    news: Vec<(u64, usize)>,
     share: usize,
     hits: u64,
     misses: u64,
@@ -78,14 +78,14 @@ impl Model {
         self.pinned.contains(&page)
     }
 
-    fn tell(&mut self, shard: usize, page: u64, kind: usize) {
-        if !self.news[shard].contains(&(page, PRECIOUS)) {
-            self.news[shard].push((page, kind));
+    fn tell(&mut self, page: u64, kind: usize) {
+        if !self.news.contains(&(page, PRECIOUS)) {
+            self.news.push((page, kind));
         }
     }
 
     fn read_news(&mut self) {
-        for (page, to) in self.news.iter_mut().flat_map(std::mem::take) {
+        for (page, to) in std::mem::take(&mut self.news) {
             for kind in &mut self.kinds {
                 let _ = take(&mut kind.pages, page) || take(&mut kind.held, page);
             }
@@ -121,9 +121,9 @@ impl Model {
         None
     }
 
-    fn get(&mut self, page: u64, shard: usize) -> Answer {
+    fn get(&mut self, page: u64) -> Answer {
         if self.cached.contains(&page) {
-            self.tell(shard, page, PRECIOUS);
+            self.tell(page, PRECIOUS);
             self.hits += 1;
             return Answer::Hit;
         }
@@ -172,20 +172,19 @@ impl Model {
         Answer::Fill
     }
 
-    fn finish(&mut self, page: u64, shard: usize, filled: bool) {
+    fn finish(&mut self, page: u64, filled: bool) {
         let at = self.flight.iter().position(|entry| entry.0 == page).unwrap();
         let (_, kind) = self.flight.swap_remove(at);
         if filled {
             self.cached.push(page);
-            self.tell(shard, page, kind);
+            self.tell(page, kind);
         }
     }
 }
 
 fn run(capacity: usize, shards: usize, keys: usize, steps: usize, seed: u64) {
     let cache = PageCache::with_shards(capacity as u64, 8, shards);
-    let shard = |page| cache.shard_of(key(page));
-    let mut model = Model { capacity, news: vec![Vec::new(); shards], ..Model::default() };
+    let mut model = Model { capacity, ..Model::default() };
     let mut rng = Rng(seed);
     let mut pages: Vec<(u64, Page)> = Vec::new();
     let mut guards: Vec<(u64, FillGuard)> = Vec::new();
@@ -199,7 +198,7 @@ fn run(capacity: usize, shards: usize, keys: usize, steps: usize, seed: u64) {
             2 | 3 if !guards.is_empty() => {
                 let (page, guard) = guards.swap_remove(rng.below(guards.len()));
                 let filled = rng.below(4) != 0;
-                model.finish(page, shard(page), filled);
+                model.finish(page, filled);
                 if filled {
                     assert!(guard.commit().is_some());
                 }
@@ -207,7 +206,7 @@ fn run(capacity: usize, shards: usize, keys: usize, steps: usize, seed: u64) {
             what => {
                 // Some keys are asked for much more often than others.
                 let page = rng.below(keys).min(rng.below(keys)) as u64;
-                let expected = model.get(page, shard(page));
+                let expected = model.get(page);
                 let answer = match cache.get(key(page)) {
                     Lookup::Hit(found) => {
                         assert_eq!(*found, page.to_le_bytes());
@@ -223,7 +222,7 @@ fn run(capacity: usize, shards: usize, keys: usize, steps: usize, seed: u64) {
                         if what == 5 {
                             guards.push((page, guard));
                         } else {
-                            model.finish(page, shard(page), true);
+                            model.finish(page, true);
                             guard.commit().unwrap();
                         }
                         Answer::Fill

@@ -35,8 +35,11 @@
 //! A hit in a ghost list shows that the list it left is too short, and moves
 //! the share that probed pages may take of the slots (the idea of adaptive
 //! replacement). A scan passes through the probed pages and leaves the
-//! precious ones alone. Every step takes constant time, on average over the
-//! steps: each piece of news and each page put aside was a step before.
+//! precious ones alone. Only the first hit of a page after a miss is news; until
+//! the next miss its further hits write nothing that other shards look at.
+//!
+//! Every step takes constant time, on average over the steps (but for sorting
+//! the news): each piece of news and each page put aside was a step before.
 //!
 //! # Locks
 //!
@@ -113,9 +116,16 @@ struct Core {
     page_size: usize,
     hasher: DefaultHashBuilder,
     shards: Box<[Apart<Lock<Shard>>]>,
-    /// Bit by bit, which shards have news.
-    news: Apart<Counter>,
+    news: Apart<NewsBoard>,
     policy: Apart<Lock<Policy>>,
+}
+
+/// What is written when something is news, but not at each hit.
+struct NewsBoard {
+    /// Bit by bit, which shards have news.
+    shards: Counter,
+    /// Counts news, so that they can be told in order.
+    clock: Counter,
 }
 
 /// A cache of pages of one size, shared by the clones of a dump. This is a
@@ -224,7 +234,7 @@ impl PageCache {
             page_size,
             hasher: DefaultHashBuilder::default(),
             shards: (0..shards).map(|_| Apart(Lock::new(Shard::new(room)))).collect(),
-            news: Apart(Counter::new(0)),
+            news: Apart(NewsBoard { shards: Counter::new(0), clock: Counter::new(0) }),
             policy: Apart(Lock::new(Policy::new(advance))),
         }))
     }
@@ -404,7 +414,7 @@ impl Core {
     fn look_up(&self, key: Key, hash: u64, home: usize) -> Option<Found> {
         let mut shard = self.shards[home].0.lock();
         let (before, hits) = (shard.news.len(), shard.hits);
-        let found = shard.look_up(key, hash);
+        let found = shard.look_up(key, hash, || self.news.0.clock.add(1));
         self.note(home, before, &shard);
         drop(shard);
         if broken(Fault::LostCount) && matches!(found, Some(Found::Page(_))) {
@@ -416,18 +426,19 @@ impl Core {
     /// Says that a shard has news, if it had none before. Called under its lock.
     fn note(&self, home: usize, before: usize, shard: &Shard) {
         if before == 0 && !shard.news.is_empty() {
-            self.news.0.add(1 << home);
+            self.news.0.shards.add(1 << home);
         }
     }
 
     /// Brings the lists up to date.
     fn read_news(&self, policy: &mut Policy) {
-        let mut with_news = self.news.0.replace(0);
+        let mut with_news = self.news.0.shards.replace(0);
         while with_news != 0 {
             let home = with_news.trailing_zeros() as usize;
             with_news &= with_news - 1;
-            self.shards[home].0.lock().tell(|news| policy.learn(news));
+            self.shards[home].0.lock().tell(&mut policy.news);
         }
+        policy.learn();
     }
 
     /// Where a free buffer comes from: a spare one, a new one while there are
@@ -467,8 +478,9 @@ impl Core {
         // All at one moment: see the module's documentation.
         let mut shards: [_; 64] =
             core::array::from_fn(|home| self.shards.get(home).map(|shard| shard.0.lock()));
-        self.news.0.set(0);
-        shards.iter_mut().flatten().for_each(|shard| shard.tell(|news| policy.learn(news)));
+        self.news.0.shards.set(0);
+        shards.iter_mut().flatten().for_each(|shard| shard.tell(&mut policy.news));
+        policy.learn();
         let source = policy.any_victim(bias, |slot, number| match &mut shards[self.shard_of(slot.key)] {
             Some(shard) => shard.evict(self.hash_of(slot.key), number),
             None => Victim::Pinned,
@@ -497,7 +509,7 @@ impl Core {
     fn publish(&self, home: usize, hash: u64, slot: u32, buffer: Buffer) {
         let mut shard = self.shards[home].0.lock();
         let before = shard.news.len();
-        shard.publish(hash, slot, buffer);
+        shard.publish(hash, slot, buffer, || self.news.0.clock.add(1));
         self.note(home, before, &shard);
     }
 

@@ -76,6 +76,8 @@ pub(super) struct Policy {
     ghosts: HashTable<u32>,
     /// How many slots probed pages should have.
     pub probed_share: usize,
+    /// What the shards told and the lists do not know yet.
+    pub news: Vec<News>,
 }
 
 impl Policy {
@@ -90,6 +92,7 @@ impl Policy {
             precious: Lists::default(),
             ghosts: HashTable::with_capacity(3 * capacity),
             probed_share: 0,
+            news: Vec::with_capacity(2 * capacity),
         }
     }
 
@@ -139,9 +142,14 @@ impl Policy {
         self.unused.len()
     }
 
-    /// Brings the lists up to date.
-    pub fn learn(&mut self, news: News) {
-        self.push(news.slot, if news.precious { Precious } else { Probed }, Pages);
+    /// Brings the lists up to date with `self.news`.
+    pub fn learn(&mut self) {
+        let mut news = core::mem::take(&mut self.news);
+        news.sort_unstable_by_key(|news| news.time);
+        for News { slot, precious, .. } in news.drain(..) {
+            self.push(slot, if precious { Precious } else { Probed }, Pages);
+        }
+        self.news = news;
     }
 
     /// The ghost of a key: its slot and its kind.

@@ -30,6 +30,8 @@ impl Entry {
 
 /// What has become of a slot and the lists do not tell yet.
 pub(super) struct News {
+    /// The order over all shards.
+    pub time: u64,
     pub slot: u32,
     /// To the most recent end of which list.
     pub precious: bool,
@@ -77,7 +79,7 @@ impl Shard {
 
     /// Looks a page up, and counts what is found.
     #[inline]
-    pub fn look_up(&mut self, key: Key, hash: u64) -> Option<Found> {
+    pub fn look_up(&mut self, key: Key, hash: u64, now: impl FnOnce() -> u64) -> Option<Found> {
         let entry = self.pages.find_mut(hash, |entry| entry.key() == key)?;
         let Some(buffer) = &entry.buffer else {
             entry.precious = true;
@@ -87,7 +89,7 @@ impl Shard {
         let found = Found::Page(buffer.clone());
         if entry.hit_in != self.period {
             entry.hit_in = self.period;
-            self.news.push(News { slot: entry.slot, precious: true });
+            self.news.push(News { time: now(), slot: entry.slot, precious: true });
         }
         if !broken(Fault::LostCount) {
             self.hits += 1;
@@ -105,7 +107,7 @@ impl Shard {
     }
 
     /// Makes a page in flight visible.
-    pub fn publish(&mut self, hash: u64, slot: u32, buffer: Buffer) {
+    pub fn publish(&mut self, hash: u64, slot: u32, buffer: Buffer, now: impl FnOnce() -> u64) {
         let period = self.period;
         let entry = match broken(Fault::FilledElsewhere) {
             false => self.pages.find_mut(hash, |entry| entry.slot == slot),
@@ -115,7 +117,7 @@ impl Shard {
             let Entry { slot, precious, .. } = *entry;
             entry.buffer = Some(buffer);
             entry.hit_in = if precious { period } else { period.wrapping_sub(1) };
-            self.news.push(News { slot, precious });
+            self.news.push(News { time: now(), slot, precious });
         }
     }
 
@@ -143,9 +145,9 @@ impl Shard {
         entry.buffer.map_or(Victim::Pinned, Victim::Evicted)
     }
 
-    /// Hands the news to the lists; from now on each hit is news again.
-    pub fn tell(&mut self, lists: impl FnMut(News)) {
+    /// Tells the news; from now on each hit is news again.
+    pub fn tell(&mut self, all_news: &mut Vec<News>) {
         self.period = self.period.wrapping_add(1);
-        self.news.drain(..).for_each(lists);
+        all_news.append(&mut self.news);
     }
 }
