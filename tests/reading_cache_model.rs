@@ -157,9 +157,8 @@ impl Model {
         match ghost {
             Some(kind) => drop(take(&mut self.kinds[kind].ghosts, page)),
             None if self.used() + ghosts[0] + ghosts[1] == 2 * self.capacity => {
-                if self.kinds[PROBED].ghosts.pop_back().is_none() {
-                    self.kinds[PRECIOUS].ghosts.pop_back();
-                }
+                let kind = if ghosts[PROBED] > 0 { PROBED } else { PRECIOUS };
+                self.kinds[kind].ghosts.pop_back();
             }
             None => {}
         }

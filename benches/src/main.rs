@@ -3,28 +3,45 @@
 //!
 //! | case | what is timed |
 //! | --- | --- |
-//! | scan, n threads | opening, then reading each page in the dump once, in order |
+//! | open | opening, and reading one page |
+//! | scan, n threads | reading each page in the dump, in order, several times over |
 //! | warm, n pages | random 8-byte reads, all of them in cached pages |
 //!
+//! Threads that scan take blocks of 64 pages from one list, whoever is ready
+//! next: no thread is idle because its share of the dump was easier. The dump
+//! is open and the contexts are cloned before the clock starts, and there are
+//! as many passes as make a run long enough that starting threads does not
+//! count. All of this is the same for both libraries.
+//!
 //! Each row gives the peer's time divided by ours: above 1 we are faster. The
-//! median, minimum and maximum are those of the ratios of single rounds.
-//! Without FILE the real dumps that the tests use are measured.
+//! median, minimum and maximum are those of the ratios of single rounds. The
+//! rows `2 threads against 1` give how many times as fast two threads are,
+//! each library against itself, of the fastest rounds; 2 is the ideal.
+//! Without FILE the real dumps that the tests use are measured. Hit ratios are
+//! compared by `--bin hit-ratio`.
 
 use std::error::Error;
 use std::hint::black_box;
 use std::path::PathBuf;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kdumpfile::{Context, Space};
 
 mod peer;
 
-use peer::Peer;
+use kdumpfile_bench::traces::Random;
+use peer::{Peer, PeerDump};
 
 /// Rounds of each case, after one that is not counted.
 const ROUNDS: usize = 7;
 /// Reads in one round of a warm case.
 const READS: u64 = 300_000;
+/// Pages that a thread takes at a time.
+const BLOCK: usize = 64;
+/// Pages that are read in one round of a scan, at least.
+const SCANNED: usize = 60_000;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -46,16 +63,44 @@ impl Case {
         Ok(Case { name, paths, page_size, ranges })
     }
 
-    fn pages(&self) -> u64 {
-        self.ranges.iter().map(|(first, last)| last - first + 1).sum()
+    /// Addresses of the present pages.
+    fn addresses(&self) -> Vec<u64> {
+        let pfns = self.ranges.iter().flat_map(|(first, last)| *first..=*last);
+        pfns.map(|pfn| pfn * self.page_size).collect()
     }
 
-    /// Addresses of the present pages that worker `worker` of `workers` reads:
-    /// each takes its share of the pages as one piece.
-    fn addresses(&self, worker: u64, workers: u64) -> impl Iterator<Item = u64> + '_ {
-        let share = self.pages().div_ceil(workers);
-        let pfns = self.ranges.iter().flat_map(|(first, last)| *first..=*last);
-        pfns.skip((worker * share) as usize).take(share as usize).map(|pfn| pfn * self.page_size)
+    /// The same, as often as makes a scan long enough to be timed.
+    fn scan(&self) -> Vec<u64> {
+        let pages = self.addresses();
+        let passes = SCANNED.div_ceil(pages.len().max(1));
+        pages.repeat(passes)
+    }
+}
+
+/// One context of either library.
+trait Dump: Send + Sized {
+    fn another(&self) -> Outcome<Self>;
+    /// A page that one of the two cannot read, the other cannot either.
+    fn read(&mut self, address: u64, bytes: &mut [u8]);
+}
+
+impl Dump for Context {
+    fn another(&self) -> Outcome<Self> {
+        Ok(self.clone())
+    }
+
+    fn read(&mut self, address: u64, bytes: &mut [u8]) {
+        let _ = Context::read(self, Space::MachinePhysical, address, bytes);
+    }
+}
+
+impl Dump for PeerDump<'_> {
+    fn another(&self) -> Outcome<Self> {
+        self.try_clone().ok_or_else(|| "kdump_clone failed".into())
+    }
+
+    fn read(&mut self, address: u64, bytes: &mut [u8]) {
+        black_box(PeerDump::read(self, address, bytes));
     }
 }
 
@@ -76,77 +121,61 @@ impl PageBuffer {
     }
 }
 
-/// Opens the dump and reads all pages with `workers` threads.
-fn scan_ours(case: &Case, workers: u64) -> Outcome<Duration> {
-    let start = Instant::now();
-    let dump = Context::new();
-    dump.open_paths(&case.paths)?;
-    std::thread::scope(|scope| {
-        for worker in 0..workers {
-            let dump = dump.clone();
+/// Runs `work` in threads, each with a clone and a number, and times them from
+/// the moment at which all are ready.
+fn in_threads<D: Dump>(dump: &D, threads: usize, work: impl Fn(D, usize) + Sync) -> Outcome<Duration> {
+    let clones = (0..threads).map(|_| dump.another()).collect::<Outcome<Vec<D>>>()?;
+    let ready = Barrier::new(threads + 1);
+    let start = std::thread::scope(|scope| {
+        for (number, clone) in clones.into_iter().enumerate() {
+            let (work, ready) = (&work, &ready);
             scope.spawn(move || {
-                let mut page = PageBuffer::new(case.page_size);
-                for address in case.addresses(worker, workers) {
-                    // A page that one of the two cannot read, the other cannot either.
-                    let _ = dump.read(Space::MachinePhysical, address, page.bytes());
-                    black_box(&mut page);
-                }
+                ready.wait();
+                work(clone, number);
             });
         }
+        ready.wait();
+        Instant::now()
     });
     Ok(start.elapsed())
 }
 
-fn scan_peer(peer: &Peer, case: &Case, workers: u64) -> Outcome<Duration> {
-    let start = Instant::now();
-    let dump = peer.open(&case.paths)?;
-    std::thread::scope(|scope| -> Outcome<()> {
-        for worker in 0..workers {
-            let mut dump = dump.try_clone().ok_or("kdump_clone failed")?;
-            scope.spawn(move || {
-                let mut page = PageBuffer::new(case.page_size);
-                for address in case.addresses(worker, workers) {
-                    black_box(dump.read(address, page.bytes()));
-                    black_box(&mut page);
-                }
-            });
+/// Times reading these pages.
+fn scan<D: Dump>(dump: &D, case: &Case, pages: &[u64], threads: usize) -> Outcome<Duration> {
+    let next = AtomicUsize::new(0);
+    in_threads(dump, threads, |mut dump, _| {
+        let mut page = PageBuffer::new(case.page_size);
+        while let Some(rest) = pages.get(next.fetch_add(BLOCK, Ordering::Relaxed)..) {
+            for address in rest.iter().take(BLOCK) {
+                dump.read(*address, page.bytes());
+                black_box(&mut page);
+            }
         }
-        Ok(())
-    })?;
-    Ok(start.elapsed())
+    })
 }
 
-/// A small generator: the same addresses for both, no cost worth mentioning.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-}
-
-/// Times `READS` random 8-byte reads within the first `pages` pages.
-fn warm(case: &Case, pages: usize, mut read: impl FnMut(u64, &mut [u8])) -> Duration {
-    let pages: Vec<u64> = case.addresses(0, 1).take(pages).collect();
+/// Times `READS` random 8-byte reads, shared by the threads, within `pages`,
+/// which the cache can hold.
+fn warm<D: Dump>(dump: &D, case: &Case, pages: &[u64], threads: usize) -> Outcome<Duration> {
     let mut bytes = [0; 8];
-    for _ in 0..2 {
-        for address in &pages {
-            read(*address, &mut bytes);
+    let mut first = dump.another()?;
+    for address in pages.iter().chain(pages) {
+        first.read(*address, &mut bytes);
+    }
+    in_threads(dump, threads, |mut dump, number| {
+        let mut bytes = [0; 8];
+        let mut random = Random(0x9e37_79b9_7f4a_7c15 + number as u64);
+        for _ in 0..READS / threads as u64 {
+            let number = random.draw();
+            let page = pages[(number % pages.len() as u64) as usize];
+            dump.read(page + ((number >> 32) % (case.page_size / 8)) * 8, &mut bytes);
+            black_box(&bytes);
         }
-    }
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let start = Instant::now();
-    for _ in 0..READS {
-        let number = random.next();
-        let page = pages[(number % pages.len() as u64) as usize];
-        read(page + ((number >> 32) % (case.page_size / 8)) * 8, &mut bytes);
-        black_box(&bytes);
-    }
-    start.elapsed()
+    })
 }
+
+/// The fastest rounds of both.
+type Fastest = (Duration, Duration);
 
 /// Runs both in turn and prints the ratios.
 fn compare(
@@ -154,7 +183,7 @@ fn compare(
     unit: u64,
     mut ours: impl FnMut() -> Outcome<Duration>,
     mut peer: impl FnMut() -> Outcome<Duration>,
-) -> Outcome<()> {
+) -> Outcome<Fastest> {
     ours()?;
     peer()?;
     let mut rounds = Vec::new();
@@ -167,6 +196,25 @@ fn compare(
     let per = |time: Duration| time.as_secs_f64() * 1e6 / unit as f64;
     let (low, high) = (rounds[0].0, rounds[ROUNDS - 1].0);
     println!("| {name} | {ratio:.2} | {low:.2} - {high:.2} | {:.3} us | {:.3} us |", per(a), per(b));
+    let fastest = |time: fn(&(f64, Duration, Duration)) -> Duration| rounds.iter().map(time).min();
+    Ok((fastest(|round| round.1).unwrap_or(a), fastest(|round| round.2).unwrap_or(b)))
+}
+
+/// Compares with one thread and with two, and each library with itself.
+fn compare_threads(
+    name: &str,
+    unit: u64,
+    ours: impl Fn(usize) -> Outcome<Duration>,
+    peer: impl Fn(usize) -> Outcome<Duration>,
+) -> Outcome<()> {
+    let mut fastest = Vec::new();
+    for threads in [1, 2] {
+        let name = format!("{name}, {threads} thread(s)");
+        fastest.push(compare(&name, unit, || ours(threads), || peer(threads))?);
+    }
+    let times = |one: Duration, two: Duration| one.as_secs_f64() / two.as_secs_f64();
+    let (ours, peer) = (times(fastest[0].0, fastest[1].0), times(fastest[0].1, fastest[1].1));
+    println!("| {name}, 2 threads against 1 | | | {ours:.2} x | {peer:.2} x |");
     Ok(())
 }
 
@@ -186,37 +234,48 @@ fn main() -> Outcome<()> {
     println!("| case | peer / ours | range | ours | peer |");
     println!("| --- | --- | --- | --- | --- |");
     for case in &cases {
-        let mut other = match peer.open(&case.paths) {
+        let other = match peer.open(&case.paths) {
             Ok(other) => other,
             Err(refusal) => {
                 println!("| {}: not compared, {refusal} | | | | |", case.name);
                 continue;
             }
         };
-        for workers in [1, 2] {
-            compare(
-                &format!("{}: scan, {workers} thread(s), a page", case.name),
-                case.pages(),
-                || scan_ours(case, workers),
-                || scan_peer(&peer, case, workers),
-            )?;
-        }
+        let pages = case.addresses();
+        let first = pages.first().copied().unwrap_or(0);
+        compare(
+            &format!("{}: open", case.name),
+            1,
+            || {
+                let start = Instant::now();
+                let mut dump = Context::new();
+                dump.open_paths(&case.paths)?;
+                Dump::read(&mut dump, first, &mut [0; 8]);
+                Ok(start.elapsed())
+            },
+            || {
+                let start = Instant::now();
+                let mut dump = peer.open(&case.paths)?;
+                Dump::read(&mut dump, first, &mut [0; 8]);
+                Ok(start.elapsed())
+            },
+        )?;
         let dump = Context::new();
         dump.open_paths(&case.paths)?;
-        for pages in [64, 900] {
-            compare(
-                &format!("{}: warm, {pages} pages, a read", case.name),
+        let scanned = case.scan();
+        compare_threads(
+            &format!("{}: scan, a page", case.name),
+            scanned.len() as u64,
+            |threads| scan(&dump, case, &scanned, threads),
+            |threads| scan(&other, case, &scanned, threads),
+        )?;
+        for number in [64, 900] {
+            let pages = &pages[..number.min(pages.len())];
+            compare_threads(
+                &format!("{}: warm, {number} pages, a read", case.name),
                 READS,
-                || {
-                    Ok(warm(case, pages, |address, bytes| {
-                        let _ = dump.read(Space::MachinePhysical, address, bytes);
-                    }))
-                },
-                || {
-                    Ok(warm(case, pages, |address, bytes| {
-                        black_box(other.read(address, bytes));
-                    }))
-                },
+                |threads| warm(&dump, case, pages, threads),
+                |threads| warm(&other, case, pages, threads),
             )?;
         }
     }

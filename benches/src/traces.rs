@@ -10,7 +10,7 @@ pub struct Trace {
 pub struct Random(pub u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -19,7 +19,7 @@ impl Random {
 
     /// A number below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+        ((u128::from(self.draw()) * u128::from(bound)) >> 64) as u64
     }
 }
 
@@ -39,7 +39,7 @@ impl Zipf {
     }
 
     fn next(&self, random: &mut Random) -> u64 {
-        let at = (random.next() >> 11) as f64 / (1_u64 << 53) as f64;
+        let at = (random.draw() >> 11) as f64 / (1_u64 << 53) as f64;
         self.0.partition_point(|weight| *weight < at) as u64
     }
 }
