@@ -71,8 +71,8 @@
 //!
 //! # Memory
 //!
-//! Buffers are allocated when first needed, all else (about 300 bytes a slot,
-//! locks included) when the cache is made; a cache of more than 16384 slots
+//! Buffers are allocated when first needed, all else (366 bytes a
+//! slot of 1000, locks included) when the cache is made; a cache of more than 16384 slots
 //! grows to that as it fills. As many ghosts as slots are remembered.
 
 use alloc::boxed::Box;
