@@ -28,7 +28,7 @@ code() { # code PATTERN [EXCLUDED-FILES]: matching lines of the library's code
     printf '%s\n' "$library_code" | grep -vE "^(${2:-//})" | grep -E "^[^:]*:[0-9]+:.*($1)" || true
 }
 
-everything=$(sources src tests cli capi testkit benches loom-tests fuzz python)
+everything=$(sources src tests cli capi testkit bare benches loom-tests fuzz python)
 files() { printf '%s\n' "$everything"; }
 
 report "unfinished places" < <(files | grep_in 'todo!\(|unimplemented!\(|FIXME')

@@ -113,6 +113,9 @@ RUSTDOCFLAGS="-D warnings" run cargo doc "${locked[@]}" -q --no-deps --workspace
 step "loom"
 run bash ci/loom.sh
 
+step "without an operating system"
+run bash ci/bare.sh
+
 step "fuzz corpus"
 KDUMPFILE_MUTATIONS=${KDUMPFILE_MUTATIONS:-300} run bash ci/fuzz.sh
 
