@@ -1,8 +1,8 @@
 //! The allocator: a list of holes in a fixed piece of memory, ordered by
 //! address, first fit, neighbours joined again.
 //!
-//! It also tells what was needed: bytes in use at once ([`Heap::peak`]), and
-//! how far they reached with the holes between them ([`Heap::reach`]).
+//! It also tells what was needed: bytes in use at once, how far they reached
+//! with the holes between them, and what was asked for ([`Needs`]).
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
@@ -18,7 +18,11 @@ const GRAIN: usize = 16;
 #[global_allocator]
 static HEAP: Heap = Heap {
     locked: AtomicBool::new(false),
-    state: UnsafeCell::new(State { first: null_mut(), started: false, live: 0, peak: 0, reach: 0 }),
+    state: UnsafeCell::new(State {
+        first: null_mut(),
+        started: false,
+        needs: Needs { live: 0, peak: 0, reach: 0, calls: 0, largest: 0, align: 0 },
+    }),
     arena: UnsafeCell::new(Arena([0; ARENA])),
 };
 
@@ -49,9 +53,25 @@ struct Hole {
 struct State {
     first: *mut Hole,
     started: bool,
-    live: usize,
-    peak: usize,
-    reach: usize,
+    needs: Needs,
+}
+
+/// What the program asked for.
+#[derive(Clone, Copy)]
+pub struct Needs {
+    /// Bytes in use.
+    pub live: usize,
+    /// The most bytes that were in use at once since [`Heap::restart`].
+    pub peak: usize,
+    /// Bytes from the start of the memory to the end of the last one that was
+    /// ever used.
+    pub reach: usize,
+    /// How often memory was asked for.
+    pub calls: usize,
+    /// The most bytes that were asked for at once since [`Heap::restart`].
+    pub largest: usize,
+    /// The largest alignment that was asked for.
+    pub align: usize,
 }
 
 impl Heap {
@@ -72,25 +92,17 @@ impl Heap {
         result
     }
 
-    /// Bytes in use.
-    pub fn live(&self) -> usize {
-        self.locked(|state| state.live)
+    /// What was needed up to now.
+    pub fn needs(&self) -> Needs {
+        self.locked(|state| state.needs)
     }
 
-    /// The most bytes that were in use at once since [`Heap::restart`].
-    pub fn peak(&self) -> usize {
-        self.locked(|state| state.peak)
-    }
-
-    /// Bytes from the start of the memory to the end of the last one that was
-    /// ever used.
-    pub fn reach(&self) -> usize {
-        self.locked(|state| state.reach)
-    }
-
-    /// Measures the peak from here.
+    /// Measures from here.
     pub fn restart(&self) {
-        self.locked(|state| state.peak = state.live);
+        self.locked(|state| {
+            state.needs.peak = state.needs.live;
+            state.needs.largest = 0;
+        });
     }
 }
 
@@ -134,9 +146,13 @@ unsafe impl GlobalAlloc for Heap {
                     } else {
                         link.write(next);
                     }
-                    state.live += size;
-                    state.peak = state.peak.max(state.live);
-                    state.reach = state.reach.max(found as usize + size - base);
+                    let needs = &mut state.needs;
+                    needs.live += size;
+                    needs.peak = needs.peak.max(needs.live);
+                    needs.reach = needs.reach.max(found as usize + size - base);
+                    needs.calls += 1;
+                    needs.largest = needs.largest.max(layout.size());
+                    needs.align = needs.align.max(layout.align());
                     return found.cast();
                 }
             }
@@ -148,7 +164,7 @@ unsafe impl GlobalAlloc for Heap {
     unsafe fn dealloc(&self, bytes: *mut u8, layout: Layout) {
         let Some(size) = rounded(layout) else { return };
         self.locked(|state| {
-            state.live -= size;
+            state.needs.live -= size;
             let hole: *mut Hole = bytes.cast();
             // SAFETY: the bytes were handed out with this layout, so they may
             // become a hole again; the list is ours as above.

@@ -11,7 +11,7 @@ use kdumpfile::io::Source;
 use kdumpfile::sync::Shared;
 use kdumpfile::{Context, Error, Result, Space, Status, Value};
 use kdumpfile_bare::flash::Flash;
-use kdumpfile_bare::heap::heap;
+use kdumpfile_bare::heap::{Needs, heap};
 use kdumpfile_bare::pages::read_all;
 use kdumpfile_bare::stack::MAIN_STACK;
 use kdumpfile_bare::{DUMP, say};
@@ -19,29 +19,38 @@ use kdumpfile_bare::{DUMP, say};
 #[unsafe(no_mangle)]
 fn run() -> Result<()> {
     let flash = Shared::new(Flash::new(DUMP, || {}));
-    let before = heap().live();
+    let before = heap().needs().live;
+    let used = || heap().needs().live - before;
     let dump = Context::new();
-    say!("heap of a context without a dump: {} bytes", heap().live() - before);
+    say!("heap of a context without a dump: {} bytes", used());
     dump.open(Vec::from([flash.clone() as Source]))?;
     say!("{} on {}", dump.string("linux.uts.release")?, dump.string("arch.name")?);
-    say!("heap of an open dump: {} bytes, {} at the most", heap().live() - before, heap().peak() - before);
+    say!("heap of an open dump: {} bytes, {} at the most", used(), heap().needs().peak - before);
+    say!("stack up to here: {} bytes", MAIN_STACK.used());
 
-    let opened = heap().live();
+    let opened = used();
     let clone = dump.clone();
-    say!("heap of a clone: {} bytes", heap().live() - opened);
+    say!("heap of a clone: {} bytes", used() - opened);
 
     for slots in [1, 2, 16, 64, 1024] {
         dump.set("cache.size", Value::Number(slots))?;
         // A context lets go of the old cache when it is used next.
         let _ = (dump.spaces(), clone.spaces());
         heap().restart();
-        let reads = flash.reads();
-        let pages = read_all(&dump, || {})?;
+        let (reads, pages) = (flash.reads(), read_all(&dump, || {})?);
         let reads = flash.reads() - reads;
+        let alone = used();
         if read_all(&clone, || {})? != pages {
             return Err(Error::corrupt("The clone reads other bytes"));
         }
-        say!("{pages}, cache.size {slots}: heap {} bytes at the most, {reads} reads", heap().peak() - before);
+        let calls = heap().needs().calls;
+        if read_all(&dump, || {})? != pages {
+            return Err(Error::corrupt("Pages change when they are read again"));
+        }
+        let Needs { peak, largest, calls: now, .. } = heap().needs();
+        say!("{pages}, cache.size {slots}: {reads} reads of the source, heap {alone} bytes");
+        say!("  and with the clone {} at the most, {largest} at once;", peak - before);
+        say!("  reading all pages again asked the heap {} times", now - calls);
     }
 
     // What is not in the file is an error with a text, and nothing worse.
@@ -53,7 +62,8 @@ fn run() -> Result<()> {
         return Err(Error::corrupt("The error of a clone is another's"));
     }
     drop((dump, clone, flash));
-    say!("heap left: {} bytes; reached: {} bytes", heap().live(), heap().reach());
+    let Needs { live, reach, align, .. } = heap().needs();
+    say!("heap left: {live} bytes; reached: {reach} bytes; alignment up to {align}");
     say!("stack: {} bytes", MAIN_STACK.used());
     Ok(())
 }

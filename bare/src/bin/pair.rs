@@ -12,7 +12,7 @@ use kdumpfile::io::Source;
 use kdumpfile::sync::{Lock, Shared};
 use kdumpfile::{Context, Error, Result, Space, Status, Value};
 use kdumpfile_bare::flash::Flash;
-use kdumpfile_bare::heap::heap;
+use kdumpfile_bare::heap::{Needs, heap};
 use kdumpfile_bare::pages::{Pages, read_all};
 use kdumpfile_bare::stack::{MAIN_STACK, Stack};
 use kdumpfile_bare::system::{Thread, pause};
@@ -83,7 +83,7 @@ fn run() -> Result<()> {
         }
         stack = used.max(stack);
         let busy = [first.busy, second.busy];
-        say!("{first}, cache.size {slots}: heap {} bytes at the most, busy {busy:?}", heap().peak());
+        say!("{first}, cache.size {slots}: heap {} bytes at the most, busy {busy:?}", heap().needs().peak);
         if slots >= 2 && busy != [0, 0] {
             return Err(Error::new(Status::Busy, "There was a slot for each thread"));
         }
@@ -103,7 +103,8 @@ fn run() -> Result<()> {
     stack = used.max(stack);
 
     drop(dump);
-    say!("heap left: {} bytes; reached: {} bytes", heap().live(), heap().reach());
+    let Needs { live, reach, .. } = heap().needs();
+    say!("heap left: {live} bytes; reached: {reach} bytes");
     say!("stack: {} bytes, {stack} of a thread", MAIN_STACK.used());
     Ok(())
 }
