@@ -38,7 +38,7 @@ if [ "$(uname -sm)" = "Linux x86_64" ]; then
 
         output=$(timeout 300 "$built/$name") || fail "$name failed: $output"
         echo "== $name"
-        printf '%s\n' "$output" | sed "s/^$sum /    /; s/^\([^ ]\)/    \1/"
+        printf '%s\n' "$output" | sed "s/^$sum //; s/^/    /"
         [ "$(grep -c "^$sum " <<< "$output")" = "$readings" ] ||
             fail "$name does not read what the command line reads ($sum)"
         grep -q '^heap left: 0 bytes' <<< "$output" || fail "$name leaves memory behind"

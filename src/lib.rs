@@ -28,6 +28,8 @@
 //!   in use fails with [`Status::Busy`]. A retry may succeed; raise attribute
 //!   `cache.size` if it happens often.
 //!
+//! More, with figures and examples for firmware: [`threads_and_no_std`].
+//!
 //! # Unsafe code
 //!
 //! Denied everywhere but in these files, each place with its reason:
@@ -58,6 +60,9 @@ pub use attr::{AttrEntry, AttrRef, AttrType, Bitmap, Blob, Value};
 pub use context::{Callbacks, CloneOptions, Context, SymbolValue};
 pub use error::{Error, Result, Status};
 pub use format::{Packing, Space, Spaces};
+
+#[doc = include_str!("../docs/threads-and-no_std.md")]
+pub mod threads_and_no_std {}
 
 /// The examples of the README, run as tests (they open files and use threads).
 #[cfg(all(doctest, feature = "std-threads"))]
