@@ -81,3 +81,28 @@ pub unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
     // SAFETY: the promises are the same.
     unsafe { memcmp(a, b, n) }
 }
+
+/// Whether these functions do what their names say.
+pub fn works() -> bool {
+    use core::cmp::Ordering::{Equal, Greater, Less};
+    use core::hint::black_box;
+
+    let digits = *b"0123456789";
+    let moved = |from: usize, to: usize, n: usize| {
+        let mut bytes = black_box(digits);
+        bytes.copy_within(from..from + black_box(n), to);
+        bytes
+    };
+    let order = |a: &[u8], b: &[u8]| black_box(a).cmp(black_box(b));
+    let mut filled = black_box(digits);
+    filled[2..black_box(5)].fill(black_box(b'x'));
+    moved(0, 2, 8) == *b"0101234567"
+        && moved(2, 0, 8) == *b"2345678989"
+        && moved(3, 3, 4) == digits
+        && moved(4, 1, 0) == digits
+        && filled == *b"01xxx56789"
+        && order(b"abc", b"abd") == Less
+        && order(b"ab\xff", b"ab\x01") == Greater
+        && order(b"abc", b"abc") == Equal
+        && order(b"", b"") == Equal
+}

@@ -18,6 +18,9 @@ use kdumpfile_bare::{DUMP, say};
 
 #[unsafe(no_mangle)]
 fn run() -> Result<()> {
+    if !kdumpfile_bare::memory::works() {
+        return Err(Error::system("The memory functions do not work"));
+    }
     let flash = Shared::new(Flash::new(DUMP, || {}));
     let before = heap().needs().live;
     let used = || heap().needs().live - before;
