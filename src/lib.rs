@@ -55,6 +55,7 @@ pub mod format;
 pub mod io;
 pub mod notes;
 pub mod sync;
+pub mod xlat;
 
 pub use attr::{AttrEntry, AttrRef, AttrType, Bitmap, Blob, Value};
 pub use context::{Callbacks, CloneOptions, Context, SymbolValue};
