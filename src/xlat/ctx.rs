@@ -1,0 +1,326 @@
+//! Contexts: who is asked for memory, and what was read last.
+
+use alloc::format;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::fmt;
+
+use super::cache::{ReadCache, TooShort, object};
+use super::callbacks::{Chain, ChainSnapshot, PageBuf};
+use super::error::{Error, Result};
+use super::op::InFlight;
+use super::system::System;
+use super::tlb::Tlb;
+use super::types::{ByteOrder, Caps, FullAddr};
+use crate::sync::Shared;
+
+/// How deep reads and translations may nest before they count as a loop.
+pub(super) const DEPTH_MAX: usize = 64;
+
+/// What one user of translations holds: the chain of callbacks, the blocks of
+/// memory that were read last, and the translations that were found last.
+///
+/// A context is used by one thread at a time; with threads it may move to
+/// another one. Several contexts may use one [`System`] at the same time.
+/// Callbacks may use the context that asks them.
+pub struct Ctx {
+    chain: Shared<Chain>,
+    snapshot: RefCell<Option<(u64, ChainSnapshot)>>,
+    reads: RefCell<ReadCache>,
+    /// What is being asked of the chain at this moment: a question for one of
+    /// these addresses comes from its own answer.
+    fetching: RefCell<Vec<FullAddr>>,
+    /// The translations that are under way.
+    pub(super) in_flight: RefCell<Vec<InFlight>>,
+    /// How often something was found to depend on itself.
+    pub(super) loops: Cell<u64>,
+    pub(super) tlb: RefCell<Tlb>,
+    caching: Cell<bool>,
+    /// What the chain can read directly, during one call from outside.
+    caps: Cell<Option<Caps>>,
+}
+
+impl Ctx {
+    /// A context that asks `chain`.
+    pub fn new(chain: Shared<Chain>) -> Self {
+        Ctx {
+            chain,
+            snapshot: RefCell::default(),
+            reads: RefCell::default(),
+            fetching: RefCell::default(),
+            in_flight: RefCell::default(),
+            loops: Cell::new(0),
+            tlb: RefCell::default(),
+            caching: Cell::new(true),
+            caps: Cell::new(None),
+        }
+    }
+
+    /// The records that are asked; they may be changed at any time. Blocks and
+    /// translations that came from the chain as it was are forgotten then.
+    pub fn chain(&self) -> &Shared<Chain> {
+        &self.chain
+    }
+
+    /// Forgets the blocks of memory that were read, and what was translated.
+    ///
+    /// For changes that a chain does not show: when its records begin to read
+    /// other spaces, or other memory.
+    pub fn flush(&self) {
+        self.flush_translations();
+        let blocks = self.reads.try_borrow_mut().map(|mut reads| core::mem::take(&mut *reads));
+        // Dropped here, where nothing is borrowed: blocks may belong to a user.
+        drop(blocks);
+    }
+
+    /// Forgets what was translated, but keeps the blocks of memory.
+    pub(super) fn flush_translations(&self) {
+        if let Ok(mut tlb) = self.tlb.try_borrow_mut() {
+            tlb.clear();
+        }
+        self.caps.set(None);
+    }
+
+    /// Whether translations that were found are remembered (they are, unless
+    /// told otherwise). For memory that changes while it is read.
+    pub fn set_caching(&self, caching: bool) {
+        self.caching.set(caching);
+        self.flush_translations();
+    }
+
+    pub(super) fn caching(&self) -> bool {
+        self.caching.get()
+    }
+
+    /// Whether the chain is asked for memory at this moment.
+    pub(super) fn in_callback(&self) -> bool {
+        self.fetching.try_borrow().map_or(true, |fetching| !fetching.is_empty())
+    }
+
+    /// Forgets what came from a chain that was changed since.
+    pub(super) fn refresh(&self) {
+        let version = self.chain.version();
+        let current = self
+            .snapshot
+            .try_borrow()
+            .is_ok_and(|snapshot| snapshot.as_ref().is_some_and(|(seen, _)| *seen == version));
+        if !current {
+            self.records();
+        }
+    }
+
+    /// The chain as it is now. What came from another one is forgotten.
+    pub(super) fn records(&self) -> ChainSnapshot {
+        let version = self.chain.version();
+        if let Ok(snapshot) = self.snapshot.try_borrow()
+            && let Some((seen, records)) = &*snapshot
+            && *seen == version
+        {
+            return records.clone();
+        }
+        let records = self.chain.snapshot();
+        let old = match self.snapshot.try_borrow_mut() {
+            Ok(mut snapshot) => snapshot.replace((version, records.clone())),
+            Err(_) => None,
+        };
+        if old.is_some() {
+            self.flush();
+        }
+        drop(old);
+        records
+    }
+
+    /// The address spaces that can be read directly.
+    pub fn read_caps(&self) -> Caps {
+        let records = self.records();
+        records.head().read_caps()
+    }
+
+    /// The same during one call from outside, without asking again.
+    pub(super) fn current_caps(&self) -> Caps {
+        let records = self.records();
+        if let Some(caps) = self.caps.get() {
+            return caps;
+        }
+        let caps = records.head().read_caps();
+        if self.in_flight.try_borrow().is_ok_and(|in_flight| !in_flight.is_empty()) {
+            self.caps.set(Some(caps));
+        }
+        caps
+    }
+
+    /// The call from outside has come to its end.
+    pub(super) fn forget_caps(&self) {
+        self.caps.set(None);
+    }
+
+    /// Reads 32 bits at `addr`, in the order of bytes of their block. An
+    /// address that cannot be read directly is translated first, by `sys`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the callbacks and of the translation, behind
+    /// `Cannot read 32-bit {what} at {addr}`.
+    pub fn read_u32(&self, sys: Option<&System>, addr: FullAddr, what: &str) -> Result<u32> {
+        let (bytes, order) = self.read(sys, addr, what)?;
+        Ok(order.u32(bytes))
+    }
+
+    /// Reads 64 bits at `addr`; otherwise as [`read_u32`](Self::read_u32).
+    ///
+    /// # Errors
+    ///
+    /// Those of the callbacks and of the translation, behind
+    /// `Cannot read 64-bit {what} at {addr}`.
+    pub fn read_u64(&self, sys: Option<&System>, addr: FullAddr, what: &str) -> Result<u64> {
+        let (bytes, order) = self.read(sys, addr, what)?;
+        Ok(order.u64(bytes))
+    }
+
+    /// Reads `N` bytes and says in which order they stand.
+    pub(super) fn read<const N: usize>(
+        &self,
+        sys: Option<&System>,
+        addr: FullAddr,
+        what: &str,
+    ) -> Result<([u8; N], ByteOrder)> {
+        let caps = self.current_caps();
+        let result = if caps.contains(addr.space) {
+            self.read_direct(addr)
+        } else {
+            self.op(sys, caps, addr, |addr| self.read_direct(addr))
+        };
+        result.map_err(|error| error.context(format!("Cannot read {}-bit {what} at {addr}", N * 8)))
+    }
+
+    /// Whether `addr` can be read without any translation.
+    pub fn can_read_directly(&self, addr: FullAddr) -> bool {
+        self.read_caps().contains(addr.space) && self.read_direct::<1>(addr).is_ok()
+    }
+
+    /// Reads `N` bytes from the block that contains `addr`.
+    fn read_direct<const N: usize>(&self, addr: FullAddr) -> Result<([u8; N], ByteOrder)> {
+        // A block that is borrowed by its own accessor is fetched once more.
+        if let Some(found) = self.reads.try_borrow_mut().ok().and_then(|mut reads| reads.read(addr)) {
+            return found.map_err(|TooShort| too_short());
+        }
+        let block = self.fetch(addr)?;
+        let result = object(&block, addr).map_err(|TooShort| too_short());
+        if block.tail(addr).is_some() {
+            let old = self.reads.try_borrow_mut().ok().and_then(|mut reads| reads.insert(block));
+            drop(old);
+        }
+        result
+    }
+
+    /// Asks the chain for the block that contains `addr`.
+    fn fetch(&self, addr: FullAddr) -> Result<PageBuf> {
+        let fetching = Fetching::begin(self, addr)?;
+        // Given back before another one is asked for, so that a provider which
+        // has few of them need not have one more.
+        let old = self.reads.try_borrow_mut().ok().and_then(|mut reads| reads.evict());
+        drop(old);
+        let records = self.records();
+        let block = records.head().page(addr);
+        drop(fetching);
+        block
+    }
+
+    /// Makes the block that contains `addr` the first to go.
+    pub(super) fn demote(&self, addr: FullAddr) {
+        if let Ok(mut reads) = self.reads.try_borrow_mut() {
+            reads.demote(addr);
+        }
+    }
+
+    /// The value of a register.
+    ///
+    /// # Errors
+    ///
+    /// Those of the callbacks, behind `Cannot read register "{name}"`.
+    pub fn register(&self, name: &str) -> Result<u64> {
+        let value = self.records().head().register(name);
+        value.map_err(|error| error.context(format!("Cannot read register \"{name}\"")))
+    }
+
+    /// The address of a symbol.
+    ///
+    /// # Errors
+    ///
+    /// Those of the callbacks, behind `Cannot resolve "{name}"`.
+    pub fn symbol_value(&self, name: &str) -> Result<u64> {
+        let value = self.records().head().symbol_value(name);
+        value.map_err(|error| error.context(format!("Cannot resolve \"{name}\"")))
+    }
+
+    /// The size of a symbol or type in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the callbacks, behind `Cannot get sizeof({name})`.
+    pub fn symbol_size(&self, name: &str) -> Result<u64> {
+        let value = self.records().head().symbol_size(name);
+        value.map_err(|error| error.context(format!("Cannot get sizeof({name})")))
+    }
+
+    /// How many bytes `member` is away from the start of `container`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the callbacks, behind `Cannot get offsetof({container}, {member})`.
+    pub fn symbol_offset(&self, container: &str, member: &str) -> Result<u64> {
+        let value = self.records().head().symbol_offset(container, member);
+        value.map_err(|error| error.context(format!("Cannot get offsetof({container}, {member})")))
+    }
+
+    /// The value of a number that the kernel exports.
+    ///
+    /// # Errors
+    ///
+    /// Those of the callbacks, behind `Cannot get number({name})`.
+    pub fn number(&self, name: &str) -> Result<u64> {
+        let value = self.records().head().number(name);
+        value.map_err(|error| error.context(format!("Cannot get number({name})")))
+    }
+}
+
+fn too_short() -> Error {
+    Error::no_data("Read beyond the end of a block")
+}
+
+/// A clone asks the same records, from a chain of its own, and remembers
+/// nothing yet.
+impl Clone for Ctx {
+    fn clone(&self) -> Self {
+        let clone = Ctx::new(Shared::new(Chain::clone(&self.chain)));
+        clone.caching.set(self.caching.get());
+        clone
+    }
+}
+
+impl fmt::Debug for Ctx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ctx").field("chain", &self.chain).finish_non_exhaustive()
+    }
+}
+
+/// While it lives, its address is being asked for.
+struct Fetching<'a>(&'a Ctx);
+
+impl<'a> Fetching<'a> {
+    fn begin(ctx: &'a Ctx, addr: FullAddr) -> Result<Self> {
+        let mut fetching = ctx.fetching.borrow_mut();
+        if fetching.len() >= DEPTH_MAX || fetching.contains(&addr) {
+            ctx.loops.set(ctx.loops.get().wrapping_add(1));
+            return Err(Error::no_data("Infinite read recursion"));
+        }
+        fetching.push(addr);
+        Ok(Fetching(ctx))
+    }
+}
+
+impl Drop for Fetching<'_> {
+    fn drop(&mut self) {
+        self.0.fetching.borrow_mut().pop();
+    }
+}

@@ -1,0 +1,112 @@
+//! POWER: Linux tables of hash kernels up to 3.9, and radix trees (Power ISA
+//! 3.0, "Radix Tree Translation").
+
+use alloc::format;
+
+use super::{Check, Entry, Format};
+use crate::xlat::error::{Error, Result, Status};
+use crate::xlat::step::{mask, shl, shr};
+use crate::xlat::types::{AddrSpace, ByteOrder, FullAddr};
+
+pub(super) const LINUX_RPN30: Format = Format {
+    name: "ppc64_linux_rpn30",
+    shift: Some(3),
+    check: Check::Generic,
+    order: None,
+    targets: &["Page", "Page table", "Page middle directory", "Page upper directory"],
+    entries: &["pte", "pmd", "pud", "pgd"],
+    next: linux_rpn30,
+};
+
+pub(super) const RADIX: Format = Format {
+    name: "ppc64_radix",
+    // Also on little-endian kernels.
+    order: Some(ByteOrder::Big),
+    targets: &["Page", "Page table", "Level 3 table", "Level 2 table", "Level 1 table"],
+    next: radix,
+    ..LINUX_RPN30
+};
+
+/// The real page number of a Linux entry starts here.
+const RPN_SHIFT: u32 = 30;
+/// A directory entry points to a table; without it, to huge page entries.
+const PD_TABLE: u64 = 1 << 63;
+/// The flags of a huge page directory entry.
+const HUGEPD_FLAGS: u64 = 0x3f;
+/// Page shifts by the size code of a huge page directory.
+const HUGEPD_SHIFTS: [u32; 14] = [12, 14, 16, 16, 18, 20, 22, 23, 24, 26, 28, 30, 34, 36];
+
+fn linux_rpn30(entry: &mut Entry<'_, '_>, pte: u64) -> Result<()> {
+    let r = entry.r;
+    if pte == 0 {
+        if entry.walker.quiet {
+            return Err(Error::bare(Status::NotPresent));
+        }
+        return Err(Error::not_present(format!("{}[{}] is none", entry.entry_name(), entry.index())));
+    }
+    let frame = shl(pte >> RPN_SHIFT, entry.field(0));
+    if r == 1 {
+        return entry.go_to_page(frame);
+    }
+    if pte & 3 != 0 {
+        return entry.go_to_huge_page(frame);
+    }
+    if pte & PD_TABLE == 0 {
+        return huge_page_directory(entry, pte);
+    }
+    // Tables lie in the direct mapping, aligned to their size.
+    let size = shl(8, entry.field(r - 1));
+    entry.step.base = FullAddr::new(AddrSpace::KVIRT, pte & !size.wrapping_sub(1));
+    Ok(())
+}
+
+/// The pages below are huge, and have a table of their own.
+fn huge_page_directory(entry: &mut Entry<'_, '_>, pte: u64) -> Result<()> {
+    let code = (pte & HUGEPD_FLAGS) >> 2;
+    let Some(&shift) = usize::try_from(code).ok().and_then(|code| HUGEPD_SHIFTS.get(code)) else {
+        return Err(Error::invalid("Invalid hugepd shift"));
+    };
+    let form = &entry.table.form;
+    let offset =
+        (1..entry.r).fold(0, |offset, level| offset | shl(entry.step.index(level), form.span(level)));
+    let leaf_bits = shift.max(entry.field(0));
+    let step = &mut *entry.step;
+    step.base = FullAddr::new(AddrSpace::KVIRT, (pte & !HUGEPD_FLAGS) | PD_TABLE);
+    step.idx[1] = shr(offset, shift);
+    step.idx[0] |= offset & mask(shift);
+    step.remain = 2;
+    step.leaf_bits = leaf_bits;
+    Ok(())
+}
+
+/// The radix entry is valid.
+const RADIX_VALID: u64 = 1 << 63;
+/// The radix entry maps a page.
+const RADIX_LEAF: u64 = 1 << 62;
+/// Address bits 56:12 of a page.
+const RADIX_PAGE: u64 = 0x01ff_ffff_ffff_f000;
+/// Address bits 59:8 of the next table.
+const RADIX_TABLE: u64 = 0x0fff_ffff_ffff_ff00;
+
+fn radix(entry: &mut Entry<'_, '_>, pte: u64) -> Result<()> {
+    if pte & RADIX_VALID == 0 {
+        return Err(entry.not_present());
+    }
+    match (entry.r, pte & RADIX_LEAF != 0) {
+        (1, false) => Err(entry.invalid()),
+        (1, true) => {
+            let page = pte & RADIX_PAGE & !mask(entry.field(0));
+            entry.go_to_page(page)
+        }
+        (_, true) => {
+            let offset = mask(entry.span());
+            entry.refuse_if(pte & RADIX_PAGE & offset != 0)?;
+            entry.go_to_huge_page(pte & RADIX_PAGE & !offset)
+        }
+        (_, false) => {
+            // The size of the next table in bits must be what the form says.
+            entry.refuse_if(pte & 0x1f != u64::from(entry.field(entry.r - 1)))?;
+            entry.go_to_table(pte & RADIX_TABLE)
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Searches of page tables for what is mapped and what is not.
+//!
+//! A search goes down into a table once and looks at its entries one by one, in
+//! the order of their addresses, each only when it is reached and lies within
+//! the limit: a dump may lack the words behind. Absent entries are passed as a
+//! whole. An entry that cannot be read ends the search.
+
+use super::error::{Error, Result, Status};
+use super::method::{Kind, PagingForm};
+use super::step::{Step, Walker, mask};
+use super::types::{AddrSpace, FullAddr};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Up,
+    Down,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Mapped,
+    Unmapped,
+}
+
+/// Where a search is, and what for.
+struct Search {
+    direction: Direction,
+    wanted: Wanted,
+    /// The address that the next entry is for.
+    addr: u64,
+    /// The last address to look at.
+    limit: u64,
+    /// The search has come to the end of the address space.
+    wrapped: bool,
+}
+
+impl Search {
+    fn is_over(&self) -> bool {
+        self.wrapped
+            || match self.direction {
+                Direction::Up => self.addr > self.limit,
+                Direction::Down => self.addr < self.limit,
+            }
+    }
+
+    /// Goes behind the entry of 2^`bits` bytes that contains the address.
+    fn pass(&mut self, bits: u32) {
+        let (addr, wrapped) = match self.direction {
+            Direction::Up => (self.addr | mask(bits)).overflowing_add(1),
+            Direction::Down => (self.addr & !mask(bits)).overflowing_sub(1),
+        };
+        self.addr = addr;
+        self.wrapped |= wrapped;
+    }
+}
+
+impl Walker<'_> {
+    /// Finds the lowest page from `addr` (rounded down to a page) to `limit`
+    /// that is mapped. `addr` is where it is, the step has its translation.
+    ///
+    /// # Errors
+    ///
+    /// `NotPresent`, without a message, if there is none; `addr` is then where
+    /// the search ended. Others as for [`launch`](Self::launch) and
+    /// [`step`](Self::step).
+    pub fn lowest_mapped(&self, addr: &mut u64, limit: u64) -> Result<Step> {
+        self.search(addr, limit, Direction::Up, Wanted::Mapped)
+    }
+
+    /// Finds the highest page from `addr` (rounded up to the last byte of its
+    /// page) down to `limit` that is mapped. `addr` is its last byte, the step
+    /// has the translation of that byte.
+    ///
+    /// # Errors
+    ///
+    /// As for [`lowest_mapped`](Self::lowest_mapped).
+    pub fn highest_mapped(&self, addr: &mut u64, limit: u64) -> Result<Step> {
+        self.search(addr, limit, Direction::Down, Wanted::Mapped)
+    }
+
+    /// Finds the lowest address from `addr` (rounded down to a page) to `limit`
+    /// that is not mapped. `addr` is where it is.
+    ///
+    /// # Errors
+    ///
+    /// `NotPresent`, without a message, if all of them are mapped; `addr` is
+    /// then the first byte behind the last page, which may be a huge one that
+    /// goes beyond the limit (0 at the end of the address space). Others as for
+    /// [`launch`](Self::launch) and [`step`](Self::step).
+    pub fn lowest_unmapped(&self, addr: &mut u64, limit: u64) -> Result<()> {
+        self.search(addr, limit, Direction::Up, Wanted::Unmapped).map(|_| ())
+    }
+
+    /// Finds the end of the linear mapping that begins at `addr`, where a
+    /// kernel physical address is the virtual one plus `offset`. `addr` is its
+    /// last byte. Mapped runs count as linear when their first page is, and
+    /// holes between them do not matter.
+    ///
+    /// # Errors
+    ///
+    /// `NotPresent` if nothing is mapped there, or it is not linear; others as
+    /// for [`lowest_mapped`](Self::lowest_mapped) and
+    /// [`Ctx::convert`](super::Ctx::convert).
+    pub fn highest_linear(&self, addr: &mut u64, limit: u64, offset: u64) -> Result<()> {
+        let mut next = *addr;
+        let mut result = Err(Error::bare(Status::NotPresent));
+        loop {
+            match self.lowest_mapped(&mut next, limit) {
+                Ok(_) => {}
+                Err(error) if error.status() == Status::NotPresent => return result,
+                Err(error) => return Err(error),
+            }
+            let start = next;
+            let phys = self.ctx.convert(self.sys, AddrSpace::KPHYS, FullAddr::kvirt(start))?;
+            if phys.addr.wrapping_sub(start) != offset {
+                return result;
+            }
+            match self.lowest_unmapped(&mut next, limit) {
+                Err(error) if error.status() != Status::NotPresent => return Err(error),
+                _ => {}
+            }
+            *addr = next.wrapping_sub(1);
+            result = Ok(());
+            if next <= start {
+                return result;
+            }
+        }
+    }
+
+    fn search(&self, addr: &mut u64, limit: u64, direction: Direction, wanted: Wanted) -> Result<Step> {
+        let Kind::Pgt(table) = &self.method.kind else {
+            return Err(Error::not_implemented("Only page tables can be searched"));
+        };
+        let form = &table.form;
+        let page = mask(form.field(0));
+        *addr = match direction {
+            Direction::Up => *addr & !page,
+            Direction::Down => *addr | page,
+        };
+        let walker = Walker { quiet: true, ..*self };
+        let mut step = Step::default();
+        walker.launch(&mut step, *addr)?;
+        let mut search = Search { direction, wanted, addr: *addr, limit, wrapped: false };
+        let result = walker.search_table(form, &step, form.virt_bits(), &mut search);
+        *addr = search.addr;
+        result.map_err(|error| match error.status() {
+            Status::NotPresent => Error::bare(Status::NotPresent),
+            _ => error,
+        })
+    }
+
+    /// Searches the table at `step.base`, all of which maps 2^`table_bits`
+    /// bytes, from the index that the step has for it. There are no more levels
+    /// than a step can have.
+    fn search_table(
+        &self,
+        form: &PagingForm,
+        step: &Step,
+        table_bits: u32,
+        search: &mut Search,
+    ) -> Result<Step> {
+        let mut step = *step;
+        let Some(level) = usize::from(step.remain).checked_sub(1).filter(|&level| level > 0) else {
+            return self.found(step, search);
+        };
+        // The pages of a huge page directory have a size of their own.
+        let bits = if step.leaf_bits > 0 { step.leaf_bits } else { form.span(level) };
+        let last = mask(table_bits.saturating_sub(bits));
+        while !search.is_over() {
+            let mut below = step;
+            match self.step(&mut below) {
+                Ok(()) if below.remain > 1 => match self.search_table(form, &below, bits, search) {
+                    Err(error) if error.status() == Status::NotPresent => {}
+                    result => return result,
+                },
+                Ok(()) if search.wanted == Wanted::Mapped => return self.found(below, search),
+                Ok(()) => search.pass(bits),
+                Err(error) if error.status() != Status::NotPresent => return Err(error),
+                Err(_) if search.wanted == Wanted::Unmapped => return Ok(below),
+                Err(_) => search.pass(bits),
+            }
+            let (index, lower) = match search.direction {
+                Direction::Up => (step.index(level).checked_add(1), 0),
+                Direction::Down => (step.index(level).checked_sub(1), u64::MAX),
+            };
+            let Some(index) = index.filter(|&index| index <= last) else {
+                break;
+            };
+            for (place, below) in step.idx.iter_mut().take(level).enumerate() {
+                *below = lower & mask(form.field(place));
+            }
+            if step.leaf_bits > 0 {
+                step.idx[0] = lower & mask(bits);
+            }
+            if let Some(place) = step.idx.get_mut(level) {
+                *place = index;
+            }
+        }
+        // Nobody needs a table again whose end was seen.
+        self.ctx.demote(step.base);
+        Err(Error::bare(Status::NotPresent))
+    }
+
+    /// Only the offset is left.
+    fn found(&self, mut step: Step, search: &mut Search) -> Result<Step> {
+        if search.wanted == Wanted::Unmapped {
+            search.pass(step.leaf_bits);
+            return Err(Error::bare(Status::NotPresent));
+        }
+        self.step(&mut step)?;
+        Ok(step)
+    }
+}
