@@ -14,7 +14,7 @@ use kdumpfile::xlat::{
     PagingForm, PteFormat, Result, Step, Walker,
 };
 use kdumpfile_testkit::peer;
-use xlat_support::Rng;
+use xlat_support::{Rng, systems};
 
 /// Memory full of pseudo-random entries.
 #[derive(Clone, Copy)]
@@ -93,14 +93,28 @@ const SHAPES: &[Shape] = &[
     (PteFormat::Ppc64LinuxRpn30, &[16, 12, 12, 4], &[(ALL, 0), (!3, 1 << 63), (!(1 << 63 | 3), 0)]),
 ];
 
-#[test]
-fn steps_are_those_of_the_c_library() {
+/// Whether Debian's library is there.
+fn peer_is_there() -> bool {
     if !peer::python_kdumpfile() {
         assert!(!peer::in_ci(), "python3-libkdumpfile is missing");
         eprintln!("skipped: no python3-libkdumpfile");
+        return false;
+    }
+    true
+}
+
+/// The answers of Debian's library, a line each.
+fn theirs(input: &str) -> String {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/xlat_support/peer.py");
+    let output = peer::pipe(Path::new(peer::PYTHON), &[script], input.as_bytes()).unwrap();
+    String::from_utf8(output).unwrap()
+}
+
+#[test]
+fn steps_are_those_of_the_c_library() {
+    if !peer_is_there() {
         return;
     }
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/xlat_support/peer.py");
     let mut rng = Rng(42);
     let mut cases = Vec::new();
     let mut input = String::new();
@@ -125,7 +139,7 @@ fn steps_are_those_of_the_c_library() {
                 let name = format.name().unwrap();
                 writeln!(
                     input,
-                    "{name} {} {mask:x} {:x} {and:x} {or:x} {} {addr:x}",
+                    "walk {name} {} {mask:x} {:x} {and:x} {or:x} {} {addr:x}",
                     list.join(","),
                     noise.seed,
                     u8::from(big)
@@ -137,8 +151,7 @@ fn steps_are_those_of_the_c_library() {
             }
         }
     }
-    let output = peer::pipe(Path::new(peer::PYTHON), &[script], input.as_bytes()).unwrap();
-    let output = String::from_utf8(output).unwrap();
+    let output = theirs(&input);
     let mut good = 0;
     let mut lines = output.lines();
     for ((noise, method, addr), line) in cases.iter().zip(input.lines()) {
@@ -150,4 +163,42 @@ fn steps_are_those_of_the_c_library() {
     assert_eq!(lines.next(), None);
     assert!(good * 4 > cases.len(), "only {good} of {} walks lead anywhere", cases.len());
     eprintln!("{} walks, {good} of them to the end", cases.len());
+}
+
+#[test]
+fn ways_through_random_systems_are_those_of_the_c_library() {
+    if !peer_is_there() {
+        return;
+    }
+    let mut rng = Rng(2026);
+    let mut input = String::new();
+    let mut ours = Vec::new();
+    for _ in 0..300 {
+        let noise = systems::Noise { caps: systems::caps(&mut rng), seed: rng.next() };
+        let (sys, script) = systems::system(&mut rng);
+        writeln!(input, "memory {} {:x} {:x}", noise.caps.0, noise.seed, systems::AND).unwrap();
+        input.push_str(&script);
+        let ctx = noise.ctx();
+        for _ in 0..30 {
+            let caps = systems::caps(&mut rng);
+            let addr = systems::address(&mut rng);
+            writeln!(input, "op {} {} {:x}", caps.0, addr.space.0, addr.addr).unwrap();
+            ours.push(match ctx.op(Some(&sys), caps, addr, Ok) {
+                Ok(found) => format!("{}:{:x}", found.space.0, found.addr),
+                Err(error) => format!("{} {error}", error.status().code()),
+            });
+        }
+    }
+    let output = theirs(&input);
+    let mut lines = output.lines();
+    let (mut good, mut deep) = (0, 0);
+    for ours in &ours {
+        let theirs = lines.next().unwrap();
+        assert_eq!(ours, theirs, "ours left, theirs right");
+        good += usize::from(!ours.contains(' '));
+        deep += usize::from(ours.contains("Infinite recursion loop"));
+    }
+    assert_eq!(lines.next(), None);
+    eprintln!("{} translations, {good} of them succeed, {deep} end in a loop", ours.len());
+    assert!(good * 4 > ours.len() && deep > 50);
 }

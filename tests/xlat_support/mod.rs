@@ -1,6 +1,8 @@
 //! Memory made of single words, for tests of address translation.
 #![allow(dead_code)] // each test program uses a part of it
 
+pub mod systems;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use kdumpfile::sync::{Lock, Shared};
