@@ -321,6 +321,29 @@ fn translations_are_remembered_until_system_or_chain_change() {
 }
 
 #[test]
+fn neighbour_of_a_known_page_costs_one_entry() {
+    let memory = Memory::new(Caps::MACHPHYS, ByteOrder::Little);
+    let ctx = ctx(&memory);
+    let mut sys = System::new();
+    let method = xlat_support::method(PteFormat::X86_64, &[12, 9, 9, 9, 9]);
+    cover(&mut sys, MapIndex::KvPhys, A, method);
+    for (addr, entry) in [(0, 0x1001), (0x1000, 0x2001), (0x2000, 0x3001), (0x2008, 0x4001)] {
+        memory.put64(addr, entry);
+    }
+    for (addr, entry) in [(0x3000, 0x7_7001), (0x3008, 0x8_8001), (0x4010, 0x9_9001)] {
+        memory.put64(addr, entry);
+    }
+    let asked = |addr, expected| {
+        let found = ctx.convert(Some(&sys), AddrSpace::MACHPHYS, FullAddr::kvirt(addr));
+        assert_eq!(found, Ok(FullAddr::machphys(expected)));
+        memory.asked().iter().map(|addr| addr.addr).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(0x123, 0x7_7123), [0, 0x1000, 0x2000, 0x3000]);
+    assert_eq!(asked(0x1123, 0x8_8123), [0x3008], "the same table");
+    assert_eq!(asked(0x20_2123, 0x9_9123), [0x2008, 0x4010], "the table beside it");
+}
+
+#[test]
 fn runs_tell_how_far_a_translation_holds() {
     let memory = Memory::new(Caps::KPHYS | Caps::MACHPHYS, ByteOrder::Little);
     let ctx = ctx(&memory);

@@ -138,15 +138,20 @@ impl Ctx {
 
     /// The same during one call from outside, without asking again.
     pub(super) fn current_caps(&self) -> Caps {
-        let records = self.records();
+        self.refresh();
         if let Some(caps) = self.caps.get() {
             return caps;
         }
-        let caps = records.head().read_caps();
-        if self.in_flight.try_borrow().is_ok_and(|in_flight| !in_flight.is_empty()) {
+        let caps = self.read_caps();
+        if !self.is_idle() {
             self.caps.set(Some(caps));
         }
         caps
+    }
+
+    /// Whether no translation is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.try_borrow().is_ok_and(|in_flight| in_flight.is_empty())
     }
 
     /// The call from outside has come to its end.

@@ -15,7 +15,7 @@ use core::cell::RefMut;
 
 use super::ctx::{Ctx, DEPTH_MAX};
 use super::error::{Error, Result, Status};
-use super::map::Range;
+use super::map::{MethodIndex, Range};
 use super::method::{Kind, Method};
 use super::step::{Step, Walker, mask};
 use super::system::{MapIndex, System};
@@ -160,7 +160,7 @@ impl Ctx {
     ///
     /// As for [`op`](Self::op).
     pub fn convert(&self, sys: Option<&System>, space: AddrSpace, addr: FullAddr) -> Result<FullAddr> {
-        self.op(sys, Caps::of(space), addr, Ok)
+        self.find(sys, Caps::of(space), addr).map(|found| found.target)
     }
 
     /// The run of addresses that begins at `addr`, which is translated into a
@@ -173,14 +173,25 @@ impl Ctx {
     ///
     /// As for [`op`](Self::op).
     pub fn run(&self, sys: Option<&System>, caps: Caps, addr: FullAddr) -> Result<Run> {
-        if caps.contains(addr.space) {
-            return Ok(Run { source: addr, target: addr, endoff: !addr.addr });
-        }
-        let (found, guard) = self.resolve(sys, caps, addr)?;
-        drop(guard);
+        let found = self.find(sys, caps, addr)?;
         // A run does not go around the end of the target space.
         let endoff = found.after.min(!found.target.addr);
         Ok(Run { source: addr, target: found.target, endoff })
+    }
+
+    /// What `op` would call its operation with.
+    fn find(&self, sys: Option<&System>, caps: Caps, addr: FullAddr) -> Result<Found> {
+        if caps.contains(addr.space) {
+            return Ok(Found::start(addr));
+        }
+        // Nothing can be a loop when nothing is under way.
+        if let Some(sys) = sys
+            && self.is_idle()
+            && let Some(found) = self.remembered(sys, caps, addr)
+        {
+            return Ok(found);
+        }
+        self.resolve(sys, caps, addr).map(|(found, _)| found)
     }
 
     fn resolve(&self, sys: Option<&System>, caps: Caps, addr: FullAddr) -> Result<(Found, Guard<'_>)> {
@@ -214,10 +225,10 @@ impl Ctx {
                 last_error = None;
                 let Range { first, last, method } = map.find(found.target.addr);
                 found.clip(first, last);
-                let Some(method) = sys.method(method) else {
+                let Some(way) = sys.method(method) else {
                     continue;
                 };
-                match self.translate(sys, method, &mut found) {
+                match self.translate(sys, method, way, &mut found) {
                     Ok(()) if caps.contains(found.target.space) => return Ok(found),
                     Ok(()) => break,
                     Err(error) if matches!(error.status(), Status::NoMethod | Status::NoData) => {
@@ -233,7 +244,7 @@ impl Ctx {
 
     /// Takes `found` one method further; it stays where it is if that fails,
     /// but is clipped to the addresses which fail alike.
-    fn translate(&self, sys: &System, method: &Method, found: &mut Found) -> Result<()> {
+    fn translate(&self, sys: &System, index: MethodIndex, method: &Method, found: &mut Found) -> Result<()> {
         match &method.kind {
             Kind::Linear(offset) => {
                 found.target = FullAddr::new(method.target, found.target.addr.wrapping_add(*offset));
@@ -249,7 +260,11 @@ impl Ctx {
             Kind::Pgt(_) | Kind::MemArr(_) | Kind::None | Kind::Unknown(_) => {}
         }
         let mut step = Step::new(found.target);
-        let result = Walker::new(self, Some(sys), method).walk(&mut step);
+        let walker = Walker::new(self, Some(sys), method);
+        let result = match &method.kind {
+            Kind::Pgt(table) => self.walk_table(&walker, sys, index, table, &mut step),
+            _ => walker.walk(&mut step),
+        };
         match &method.kind {
             Kind::Pgt(table) if result.is_err() => found.clip_block(table.form.field(0)),
             Kind::Pgt(_) => found.clip_block(step.leaf_bits),

@@ -32,7 +32,13 @@ struct Search {
     limit: u64,
     /// The search has come to the end of the address space.
     wrapped: bool,
+    /// How many tables may still be searched.
+    tables: u32,
 }
+
+/// How many tables a search goes through: all those of a direct mapping of
+/// 2 TiB by single pages. Nonsense tables may never come to an end.
+const TABLES_MAX: u32 = 1 << 20;
 
 impl Search {
     fn is_over(&self) -> bool {
@@ -140,7 +146,7 @@ impl Walker<'_> {
         let walker = Walker { quiet: true, ..*self };
         let mut step = Step::default();
         walker.launch(&mut step, *addr)?;
-        let mut search = Search { direction, wanted, addr: *addr, limit, wrapped: false };
+        let mut search = Search { direction, wanted, addr: *addr, limit, wrapped: false, tables: TABLES_MAX };
         let result = walker.search_table(form, &step, form.virt_bits(), &mut search);
         *addr = search.addr;
         result.map_err(|error| match error.status() {
@@ -163,6 +169,7 @@ impl Walker<'_> {
         let Some(level) = usize::from(step.remain).checked_sub(1).filter(|&level| level > 0) else {
             return self.found(step, search);
         };
+        search.tables = search.tables.checked_sub(1).ok_or_else(|| Error::no_data("Too many page tables"))?;
         // The pages of a huge page directory have a size of their own.
         let bits = if step.leaf_bits > 0 { step.leaf_bits } else { form.span(level) };
         let last = mask(table_bits.saturating_sub(bits));

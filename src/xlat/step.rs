@@ -192,14 +192,20 @@ impl<'a> Walker<'a> {
     }
 
     fn walk_from(&self, step: &mut Step) -> Result<()> {
-        // Methods of the library take 9 steps at most; one of the user may go
-        // back and forth, but not for ever.
-        const STEPS_MAX: u32 = 1 << 16;
-
         self.first_step(step, step.base.addr)?;
         if step.remain == 0 {
             return Ok(());
         }
+        self.walk_on(step, |_| {})
+    }
+
+    /// Makes all steps that are left, one at least; `seen` is shown the state
+    /// after each of them but the last.
+    pub(super) fn walk_on(&self, step: &mut Step, mut seen: impl FnMut(&Step)) -> Result<()> {
+        // Methods of the library take 9 steps at most; one of the user may go
+        // back and forth, but not for ever.
+        const STEPS_MAX: u32 = 1 << 16;
+
         for _ in 0..STEPS_MAX {
             step.advance()?;
             if step.remain == 0 {
@@ -207,6 +213,7 @@ impl<'a> Walker<'a> {
                 return Ok(());
             }
             self.next_step(step)?;
+            seen(step);
         }
         Err(Error::invalid("Endless translation"))
     }
