@@ -50,8 +50,8 @@ fn check(strict: bool, vectors: &[Vector<'_>]) {
         let method = Method::page_table(AddrSpace::MACHPHYS, table);
         let expected = expected.map(FullAddr::machphys).map_err(String::from);
         assert_eq!(walk(&method, entries, ByteOrder::Big, addr), expected, "{form} {addr:#x}, big-endian");
-        // Radix trees are big-endian whatever the block is.
-        let swap = format == PteFormat::Ppc64Radix;
+        // New tables of POWER are big-endian whatever the block is.
+        let swap = matches!(format, PteFormat::Ppc64Radix | PteFormat::Ppc64LinuxHash);
         let swapped =
             entries.iter().map(|&(addr, value)| (addr, if swap { value.swap_bytes() } else { value }));
         let entries: Vec<_> = swapped.collect();
@@ -348,6 +348,39 @@ fn formats_beyond_the_reference_are_walked() {
             ),
             ("loongarch64:14,11,11", &[(0, 0x4000_0000_0000 | 0xc0)], 0x123_4567, Ok(0x4000_0123_4567)),
             ("loongarch64:12,9", &[(0, 1)], 0, Err("Page not present: pte[0] = 0x1")),
+        ],
+    );
+}
+
+#[test]
+fn hash_kernels_of_power_have_physical_tables_and_pages_of_any_level() {
+    let form = "ppc64_linux_hash:16,8,10,10,8";
+    let (present, leaf) = (1 << 63, 1 << 62);
+    let page = present | leaf;
+    let tables = [(0x8, present | 0x1_0000), (0x1_0000, 0x2_0000), (0x2_0008, 0x3_00ff & !0x3f)];
+    let with = |addr, value| {
+        let mut entries = tables.to_vec();
+        entries.push((addr, value));
+        entries
+    };
+    let addr = 1 << 44 | 1 << 24 | 2 << 16 | 0xabcd;
+    check(
+        false,
+        &[
+            (form, &with(0x3_0010, page | 0x123_0000 | 0x18e), addr, Ok(0x123_abcd)),
+            (
+                form,
+                &with(0x3_0010, leaf | 0x123_0000),
+                addr,
+                Err("Page not present: pte[2] = 0x4000000001230000"),
+            ),
+            (form, &with(0x3_0010, 0), addr, Err("pte[2] is none")),
+            // 16 MiB in the place of a table, and 16 GiB in the place of one above.
+            (form, &[tables[0], tables[1], (0x2_0008, page | 0x700_0000)], addr, Ok(0x702_abcd)),
+            (form, &[tables[0], (0x1_0000, page | 0x4_0000_0000)], addr, Ok(0x4_0102_abcd)),
+            // A directory of pages of 16 MiB, two levels up.
+            (form, &[tables[0], (0x1_0000, 0x5_0020), (0x5_0008, page | 0x900_0000)], addr, Ok(0x902_abcd)),
+            (form, &[(0, 0)], 0, Err("pgd[0] is none")),
         ],
     );
 }

@@ -66,8 +66,9 @@ pub struct Step {
     /// `idx[remain - 1]` is the index that the next step applies.
     pub idx: [u64; Step::INDICES],
     /// log2 of the bytes around the address that are known to translate alike,
-    /// once `remain` is 1 or less.
-    pub(super) leaf_bits: u32,
+    /// once `remain` is 1 or less. Before that it is 0, unless the walk is in a
+    /// table of huge pages, whose size it is then.
+    pub leaf_bits: u32,
 }
 
 impl Step {

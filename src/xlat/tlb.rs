@@ -42,7 +42,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// Matches no address: nothing is translated from a space that is none.
+    /// Matches nothing: there is no translation into no space at all.
     const EMPTY: Entry = Entry {
         first: 0,
         endoff: 0,
@@ -55,7 +55,7 @@ impl Entry {
     fn get(&self, caps: Caps, addr: FullAddr) -> Option<Found> {
         let before = addr.addr.wrapping_sub(self.first);
         let hit = before <= self.endoff && self.source == addr.space && self.caps == caps;
-        hit.then(|| Found {
+        (hit && caps != Caps::NONE).then(|| Found {
             target: FullAddr::new(self.target, addr.addr.wrapping_add(self.delta)),
             before,
             after: self.endoff - before,

@@ -18,6 +18,7 @@
 //! | `x86_64` | 12,9,9,9,9 · 12,9,9,9,9,9 | 2 MiB, 1 GiB |
 //! | `s390x` | 12,8,11 up to 12,8,11,11,11,11 | 1 MiB, 2 GiB |
 //! | `ppc64_linux_rpn30` | 16,12,12,4 | any, also by huge page directories |
+//! | `ppc64_linux_hash` | 16,8,10,10,8 · 12,9,7,9,9 and others | any, also by huge page directories |
 //! | `ppc64_radix` | 16,5,9,9,13 · 12,9,9,9,13 | 2 MiB, 1 GiB |
 //! | `riscv32` | 12,10,10 | 4 MiB |
 //! | `riscv64` | 12,9,9,9 up to 12,9,9,9,9,9 | 64 KiB (Svnapot), any |
@@ -81,6 +82,8 @@ pub enum PteFormat {
     Ppc64Radix,
     /// LoongArch of 64 bits (0x102).
     LoongArch64,
+    /// Linux on POWER from 4.7 on with hash page tables; big-endian (0x103).
+    Ppc64LinuxHash,
     /// Any other number.
     Unknown(i32),
 }
@@ -129,7 +132,7 @@ impl Format {
 
 impl PteFormat {
     /// All formats that have a number.
-    pub const ALL: [PteFormat; 17] = [
+    pub const ALL: [PteFormat; 18] = [
         PteFormat::None,
         PteFormat::Pfn32,
         PteFormat::Pfn64,
@@ -147,6 +150,7 @@ impl PteFormat {
         PteFormat::ArmLpae,
         PteFormat::Ppc64Radix,
         PteFormat::LoongArch64,
+        PteFormat::Ppc64LinuxHash,
     ];
 
     /// The number of the format.
@@ -169,6 +173,7 @@ impl PteFormat {
             PteFormat::ArmLpae => 0x100,
             PteFormat::Ppc64Radix => 0x101,
             PteFormat::LoongArch64 => 0x102,
+            PteFormat::Ppc64LinuxHash => 0x103,
             PteFormat::Unknown(code) => code,
         }
     }
@@ -215,6 +220,7 @@ impl PteFormat {
             PteFormat::ArmLpae => &aarch64::ARM_LPAE,
             PteFormat::Ppc64Radix => &ppc64::RADIX,
             PteFormat::LoongArch64 => &loongarch64::LOONGARCH64,
+            PteFormat::Ppc64LinuxHash => &ppc64::LINUX_HASH,
             PteFormat::Unknown(_) => return None,
         })
     }

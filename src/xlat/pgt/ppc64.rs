@@ -1,5 +1,5 @@
-//! POWER: Linux tables of hash kernels up to 3.9, and radix trees (Power ISA
-//! 3.0, "Radix Tree Translation").
+//! POWER: Linux tables of hash kernels up to 3.9 and from 4.7 on, and radix
+//! trees (Power ISA 3.0, "Radix Tree Translation").
 
 use alloc::format;
 
@@ -27,6 +27,9 @@ pub(super) const RADIX: Format = Format {
     ..LINUX_RPN30
 };
 
+pub(super) const LINUX_HASH: Format =
+    Format { name: "ppc64_linux_hash", targets: LINUX_RPN30.targets, next: linux_hash, ..RADIX };
+
 /// The real page number of a Linux entry starts here.
 const RPN_SHIFT: u32 = 30;
 /// A directory entry points to a table; without it, to huge page entries.
@@ -39,10 +42,7 @@ const HUGEPD_SHIFTS: [u32; 14] = [12, 14, 16, 16, 18, 20, 22, 23, 24, 26, 28, 30
 fn linux_rpn30(entry: &mut Entry<'_, '_>, pte: u64) -> Result<()> {
     let r = entry.r;
     if pte == 0 {
-        if entry.walker.quiet {
-            return Err(Error::bare(Status::NotPresent));
-        }
-        return Err(Error::not_present(format!("{}[{}] is none", entry.entry_name(), entry.index())));
+        return Err(none(entry));
     }
     let frame = shl(pte >> RPN_SHIFT, entry.field(0));
     if r == 1 {
@@ -52,7 +52,8 @@ fn linux_rpn30(entry: &mut Entry<'_, '_>, pte: u64) -> Result<()> {
         return entry.go_to_huge_page(frame);
     }
     if pte & PD_TABLE == 0 {
-        return huge_page_directory(entry, pte);
+        let place = FullAddr::new(AddrSpace::KVIRT, (pte & !HUGEPD_FLAGS) | PD_TABLE);
+        return huge_page_directory(entry, pte, place);
     }
     // Tables lie in the direct mapping, aligned to their size.
     let size = shl(8, entry.field(r - 1));
@@ -60,8 +61,16 @@ fn linux_rpn30(entry: &mut Entry<'_, '_>, pte: u64) -> Result<()> {
     Ok(())
 }
 
-/// The pages below are huge, and have a table of their own.
-fn huge_page_directory(entry: &mut Entry<'_, '_>, pte: u64) -> Result<()> {
+/// An entry of Linux that holds nothing.
+fn none(entry: &Entry<'_, '_>) -> Error {
+    if entry.walker.quiet {
+        return Error::bare(Status::NotPresent);
+    }
+    Error::not_present(format!("{}[{}] is none", entry.entry_name(), entry.index()))
+}
+
+/// The pages below are huge, and have a table of their own at `place`.
+fn huge_page_directory(entry: &mut Entry<'_, '_>, pte: u64, place: FullAddr) -> Result<()> {
     let code = (pte & HUGEPD_FLAGS) >> 2;
     let Some(&shift) = usize::try_from(code).ok().and_then(|code| HUGEPD_SHIFTS.get(code)) else {
         return Err(Error::invalid("Invalid hugepd shift"));
@@ -71,7 +80,7 @@ fn huge_page_directory(entry: &mut Entry<'_, '_>, pte: u64) -> Result<()> {
         (1..entry.r).fold(0, |offset, level| offset | shl(entry.step.index(level), form.span(level)));
     let leaf_bits = shift.max(entry.field(0));
     let step = &mut *entry.step;
-    step.base = FullAddr::new(AddrSpace::KVIRT, (pte & !HUGEPD_FLAGS) | PD_TABLE);
+    step.base = place;
     step.idx[1] = shr(offset, shift);
     step.idx[0] |= offset & mask(shift);
     step.remain = 2;
@@ -79,20 +88,49 @@ fn huge_page_directory(entry: &mut Entry<'_, '_>, pte: u64) -> Result<()> {
     Ok(())
 }
 
-/// The radix entry is valid.
-const RADIX_VALID: u64 = 1 << 63;
-/// The radix entry maps a page.
-const RADIX_LEAF: u64 = 1 << 62;
+/// The entry is valid. In a directory of a hash kernel it says nothing.
+const PRESENT: u64 = 1 << 63;
+/// The entry maps a page.
+const LEAF: u64 = 1 << 62;
+/// What is no part of the address of the next table, or of huge page entries.
+const HASH_FLAGS: u64 = 0xc000_0000_0000_00ff;
+/// Address bits of a huge page directory.
+const HASH_HUGEPD: u64 = 0x0fff_ffff_ffff_ffc0;
+
+fn linux_hash(entry: &mut Entry<'_, '_>, pte: u64) -> Result<()> {
+    if pte == 0 {
+        return Err(none(entry));
+    }
+    if entry.r > 1 && pte & LEAF == 0 {
+        if pte & HUGEPD_FLAGS != 0 {
+            let place = entry.target(pte & HASH_HUGEPD);
+            return huge_page_directory(entry, pte, place);
+        }
+        return entry.go_to_table(pte & !HASH_FLAGS);
+    }
+    if pte & PRESENT == 0 {
+        return Err(entry.not_present());
+    }
+    // The frame stands in place, up to bit 52.
+    let frame = pte & mask(53);
+    if entry.r > 1 {
+        let page = frame & !mask(entry.span());
+        return entry.go_to_huge_page(page);
+    }
+    let page = frame & !mask(entry.field(0));
+    entry.go_to_page(page)
+}
+
 /// Address bits 56:12 of a page.
 const RADIX_PAGE: u64 = 0x01ff_ffff_ffff_f000;
 /// Address bits 59:8 of the next table.
 const RADIX_TABLE: u64 = 0x0fff_ffff_ffff_ff00;
 
 fn radix(entry: &mut Entry<'_, '_>, pte: u64) -> Result<()> {
-    if pte & RADIX_VALID == 0 {
+    if pte & PRESENT == 0 {
         return Err(entry.not_present());
     }
-    match (entry.r, pte & RADIX_LEAF != 0) {
+    match (entry.r, pte & LEAF != 0) {
         (1, false) => Err(entry.invalid()),
         (1, true) => {
             let page = pte & RADIX_PAGE & !mask(entry.field(0));

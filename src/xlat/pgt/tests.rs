@@ -44,7 +44,7 @@ fn formats_have_the_names_and_numbers_of_the_c_interface() {
     for wrong in ["", "x86", "x86_64 ", "none\0"] {
         assert_eq!(PteFormat::from_name(wrong), None, "{wrong:?}");
     }
-    for code in [-1, 14, 0xff, 0x103] {
+    for code in [-1, 14, 0xff, 0x104] {
         assert_eq!(PteFormat::from_code(code), PteFormat::Unknown(code));
         assert_eq!((PteFormat::Unknown(code).name(), PteFormat::Unknown(code).pteval_shift()), (None, None));
     }
