@@ -159,8 +159,15 @@ mod tests {
         assert_eq!(original.map(MapIndex::Hw).unwrap().search(3), MethodIndex::PGT);
         assert_eq!(clone.map(MapIndex::Hw).unwrap().search(3), MethodIndex::UPGT);
         assert!(!clone.generation().same(original.generation()));
-        let before = clone.generation().clone();
-        clone.set_method(MethodIndex::PGT, Method::NONE);
-        assert!(!before.same(clone.generation()));
+        let changes: [fn(&mut System); 3] = [
+            |system| system.set_method(MethodIndex::PGT, Method::NONE),
+            |system| system.set_map(MapIndex::Hw, None),
+            |system| system.map_mut(MapIndex::KvPhys).clear(),
+        ];
+        for change in changes {
+            let before = clone.generation().clone();
+            change(&mut clone);
+            assert!(!before.same(clone.generation()));
+        }
     }
 }
