@@ -4,8 +4,8 @@
 //!   Context          what one user holds: the last error, buffers   [per clone]
 //!      |
 //!    dump            what clones share: attributes, format, page cache
-//!    /  \
-//! attr  format       the tree of facts · file → pages
+//!    /  \     \
+//! attr  format  xlat   the tree of facts · file → pages · address → address
 //!        |     \
 //!      notes   cache slots of page bytes: pin, fill, Busy
 //!        |
