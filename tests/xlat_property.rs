@@ -69,3 +69,49 @@ fn all_addresses_of_a_run_translate_alike() {
     }
     assert!(long > 1_000, "only {long} runs are longer than a byte");
 }
+
+#[test]
+fn runs_of_a_range_are_the_longest_there_are() {
+    let mut rng = Rng(11);
+    let (mut joined, mut failed) = (0, 0);
+    for _ in 0..300 {
+        let noise = Noise { caps: caps(&mut rng), seed: rng.next() };
+        let ctx = noise.ctx();
+        let without = noise.ctx();
+        without.set_caching(false);
+        let (sys, script) = system(&mut rng);
+        let caps = caps(&mut rng);
+        for _ in 0..6 {
+            let start = address(&mut rng);
+            let endoff = rng.below(0x6000);
+            let convert = |addr| without.op(Some(&sys), caps, addr, Ok);
+            let mut at = start;
+            let mut before: Option<FullAddr> = None;
+            let mut left = Some(endoff.min(!start.addr));
+            for run in ctx.runs(Some(&sys), caps, start, endoff) {
+                let run = match run {
+                    Ok(run) => run,
+                    Err(error) => {
+                        assert_eq!(text(Err(error)), text(convert(at)), "{at} in\n{script}");
+                        failed += 1;
+                        left = None;
+                        continue;
+                    }
+                };
+                let rest = left.expect("nothing comes after a failure or the end");
+                assert!(run.source == at && run.endoff <= rest, "{run:?} {at} {rest:#x}");
+                assert_ne!(before, Some(run.target), "two runs that are one");
+                for offset in [0, run.endoff, rng.next() & run.endoff] {
+                    let found = convert(at.offset(offset));
+                    assert_eq!(found, Ok(run.target.offset(offset)), "{at} + {offset:#x} in\n{script}");
+                }
+                joined += u32::from(run.endoff > 0xfff);
+                before = run.target.addr.checked_add(run.endoff).map(|_| run.target.offset(run.endoff + 1));
+                at = at.offset(run.endoff).offset(1);
+                left = (rest - run.endoff).checked_sub(1);
+            }
+            assert_eq!(left, None, "the range is translated to its end");
+        }
+    }
+    assert!(joined > 100 && failed > 100, "{joined} {failed}");
+}

@@ -204,7 +204,9 @@ impl Walker<'_> {
             }
         }
         // Nobody needs a table again whose end was seen.
-        self.ctx.demote(step.base);
+        if !search.is_over() {
+            self.ctx.demote(step.base);
+        }
         Err(Error::bare(Status::NotPresent))
     }
 
