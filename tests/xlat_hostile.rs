@@ -161,6 +161,30 @@ fn searches_of_nonsense_end_at_their_limit() {
 }
 
 #[test]
+fn ways_that_need_ever_more_ways_come_to_an_end() {
+    // Each element lies at twice the address of what it is for, and there are
+    // two ways to everything: 2^64 of them, were they all tried.
+    let ctx = Ctx::new(Shared::new(Chain::new()));
+    let mut sys = System::new();
+    for (map, index) in [(MapIndex::KvPhys, 0), (MapIndex::Hw, 1)] {
+        let base = FullAddr::kvirt(0x1000 + index);
+        let array = MemArray { base, shift: 3, elemsz: 16, valsz: 8 };
+        sys.set_method(MethodIndex(index as i32), Method::memory_array(AddrSpace::KPHYS, array));
+        sys.map_mut(map).set(0, u64::MAX, MethodIndex(index as i32)).unwrap();
+    }
+    struct Kphys;
+    impl Callbacks for Kphys {
+        fn read_caps(&self, _: Next<'_>) -> Caps {
+            Caps::KPHYS
+        }
+    }
+    ctx.chain().add(Shared::new(Kphys));
+    let error = ctx.convert(Some(&sys), AddrSpace::KPHYS, FullAddr::kvirt(8)).unwrap_err();
+    assert_eq!(error.status(), Status::NoMethod);
+    assert!(error.message().ends_with(": Infinite recursion loop"));
+}
+
+#[test]
 fn table_that_contains_itself_is_walked_by_its_levels_only() {
     // Each entry points to the table that it is in.
     let chaos = Chaos { seed: 0, caps: Caps::MACHPHYS, entry: Some(0x3) };

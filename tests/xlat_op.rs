@@ -236,8 +236,11 @@ fn failed_step_shows_the_entry_that_is_to_blame() {
     let mut step = Step::default();
     walker.launch(&mut step, 0x5678).unwrap();
     assert_eq!((step.remain, step.elemsz, step.idx[..3].to_vec()), (2, 8, vec![0x678, 5, 0]));
-    walker.step(&mut step).unwrap_err();
+    let error = walker.step(&mut step).unwrap_err();
+    assert_eq!(error.message(), "Page not present: pte[5] = 0x1230");
     assert_eq!((step.remain, step.base), (1, FullAddr::kphys(0x1028)));
+    let error = walker.quiet().walk(&mut Step::new(FullAddr::kvirt(0x5678))).unwrap_err();
+    assert_eq!((error.status(), error.message()), (Status::NotPresent, String::new()));
     assert_eq!(step.raw, kdumpfile::xlat::Raw::Value(0x1230));
 }
 

@@ -17,6 +17,10 @@ use crate::sync::Shared;
 /// How deep reads and translations may nest before they count as a loop.
 pub(super) const DEPTH_MAX: usize = 64;
 
+/// How many translations one translation may need, directly or not. Each of
+/// them may try several ways, so the depth alone would bound nothing.
+pub(super) const NEEDS_MAX: u32 = 1 << 16;
+
 /// What one user of translations holds: the chain of callbacks, the blocks of
 /// memory that were read last, and the translations that were found last.
 ///
@@ -32,6 +36,8 @@ pub struct Ctx {
     fetching: RefCell<Vec<FullAddr>>,
     /// The translations that are under way.
     pub(super) in_flight: RefCell<Vec<InFlight>>,
+    /// How many translations the one that is under way has needed so far.
+    pub(super) needs: Cell<u32>,
     /// How often something was found to depend on itself.
     pub(super) loops: Cell<u64>,
     pub(super) tlb: RefCell<Tlb>,
@@ -49,6 +55,7 @@ impl Ctx {
             reads: RefCell::default(),
             fetching: RefCell::default(),
             in_flight: RefCell::default(),
+            needs: Cell::new(0),
             loops: Cell::new(0),
             tlb: RefCell::default(),
             caching: Cell::new(true),
@@ -82,7 +89,8 @@ impl Ctx {
     }
 
     /// Whether translations that were found are remembered (they are, unless
-    /// told otherwise). For memory that changes while it is read.
+    /// told otherwise). Memory that changes while it is read also wants a
+    /// [`flush`](Self::flush) before each use.
     pub fn set_caching(&self, caching: bool) {
         self.caching.set(caching);
         self.flush_translations();

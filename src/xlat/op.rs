@@ -13,7 +13,7 @@
 use alloc::vec::Vec;
 use core::cell::RefMut;
 
-use super::ctx::{Ctx, DEPTH_MAX};
+use super::ctx::{Ctx, DEPTH_MAX, NEEDS_MAX};
 use super::error::{Error, Result, Status};
 use super::map::{MethodIndex, Range};
 use super::method::{Kind, Method};
@@ -65,7 +65,9 @@ struct Guard<'a>(&'a Ctx);
 impl<'a> Guard<'a> {
     fn begin(ctx: &'a Ctx, entry: InFlight) -> Result<Self> {
         let mut list: RefMut<'_, Vec<InFlight>> = ctx.in_flight.borrow_mut();
-        if list.len() >= DEPTH_MAX || list.contains(&entry) {
+        let needs = if list.is_empty() { 0 } else { ctx.needs.get().saturating_add(1) };
+        ctx.needs.set(needs);
+        if list.len() >= DEPTH_MAX || needs > NEEDS_MAX || list.contains(&entry) {
             ctx.loops.set(ctx.loops.get().wrapping_add(1));
             return Err(Error::no_method("Infinite recursion loop"));
         }

@@ -143,7 +143,7 @@ impl Walker<'_> {
             Direction::Up => *addr & !page,
             Direction::Down => *addr | page,
         };
-        let walker = Walker { quiet: true, ..*self };
+        let walker = self.quiet();
         let mut step = Step::default();
         walker.launch(&mut step, *addr)?;
         let mut search = Search { direction, wanted, addr: *addr, limit, wrapped: false, tables: TABLES_MAX };

@@ -129,6 +129,13 @@ impl<'a> Walker<'a> {
         Walker { ctx, sys, method, quiet: false }
     }
 
+    /// The same, but absent entries of page tables fail without a message. For
+    /// those who look whether something is mapped.
+    #[must_use]
+    pub fn quiet(self) -> Self {
+        Walker { quiet: true, ..self }
+    }
+
     /// The context that is asked for memory.
     pub fn ctx(&self) -> &'a Ctx {
         self.ctx
