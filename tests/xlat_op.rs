@@ -453,13 +453,31 @@ fn block_that_is_not_where_it_should_be_gives_no_data() {
             Ok(PageBuf::new(addr.offset(self.0), ByteOrder::Big, vec![1_u8; self.1]))
         }
     }
-    for (offset, size, good) in [(0, 8, true), (0, 7, false), (0, 0, false), (1, 99, false), (!0, 9, true)] {
+    for (offset, size, good) in [(0, 8, true), (0, 0, false), (1, 99, false), (!0, 9, true), (!0, 1, false)] {
         let ctx = Ctx::new(Shared::new(Chain::with_base(Shared::new(Elsewhere(offset, size)))));
         let result = ctx.read_u64(None, FullAddr::kphys(0x1000), "word");
         assert_eq!(result.is_ok(), good, "{offset} {size}");
         if let Err(error) = result {
             assert_eq!(error.status(), Status::NoData);
         }
+    }
+}
+
+#[test]
+fn number_may_lie_in_several_blocks() {
+    let memory = Memory::new(Caps::KPHYS, ByteOrder::Little);
+    for (addr, bytes) in [(0x1000, vec![1, 2, 3]), (0x1003, vec![4]), (0x1004, vec![5, 6, 7, 8, 9])] {
+        memory.put_block(addr, bytes);
+    }
+    let ctx = ctx(&memory);
+    for _ in 0..2 {
+        let word = ctx.read_u64(None, FullAddr::kphys(0x1000), "word");
+        assert_eq!(word, Ok(0x0807_0605_0403_0201));
+        assert_eq!(ctx.read_u32(None, FullAddr::kphys(0x1005), "word"), Ok(0x0908_0706));
+        assert_eq!(
+            failure(ctx.read_u32(None, FullAddr::kphys(0x1006), "word")),
+            (Status::NoData, "Cannot read 32-bit word at KPHYSADDR:0x1006: No such word".into())
+        );
     }
 }
 

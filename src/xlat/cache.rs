@@ -39,30 +39,22 @@ impl Default for ReadCache {
     }
 }
 
-/// The object does not end in the block in which it begins.
-#[derive(Debug)]
-pub(super) struct TooShort;
-
-/// The first `N` bytes from `addr` on, and their order.
-pub(super) fn object<const N: usize>(
-    block: &PageBuf,
-    addr: FullAddr,
-) -> Result<([u8; N], ByteOrder), TooShort> {
-    let bytes = block.tail(addr).and_then(|tail| tail.first_chunk::<N>()).ok_or(TooShort)?;
-    Ok((*bytes, block.byte_order()))
+/// Copies what `block` has from `addr` on; returns how many bytes those are, and
+/// their order. None if the block does not contain the address.
+pub(super) fn copy(block: &PageBuf, addr: FullAddr, buf: &mut [u8]) -> Option<(usize, ByteOrder)> {
+    let tail = block.tail(addr)?;
+    let count = tail.len().min(buf.len());
+    buf.get_mut(..count)?.copy_from_slice(tail.get(..count)?);
+    Some((count, block.byte_order()))
 }
 
 impl ReadCache {
-    /// Reads `N` bytes at `addr` if their block is here; it is the most
+    /// Copies what the block of `addr` has, if it is here; it is the most
     /// recently used one then.
-    pub(super) fn read<const N: usize>(
-        &mut self,
-        addr: FullAddr,
-    ) -> Option<Result<([u8; N], ByteOrder), TooShort>> {
+    pub(super) fn read(&mut self, addr: FullAddr, buf: &mut [u8]) -> Option<(usize, ByteOrder)> {
         let slot = self.slots.iter().position(|slot| slot.holds(addr))?;
         self.touch(slot);
-        let block = self.slots.get(slot)?.block.as_ref()?;
-        Some(object(block, addr))
+        copy(self.slots.get(slot)?.block.as_ref()?, addr, buf)
     }
 
     /// Takes the least recently used block out; its slot stays the next to be
@@ -117,8 +109,9 @@ mod tests {
         let mut gone = Vec::new();
         for &number in pages {
             let addr = FullAddr::kphys((number << 12) + 0xff8);
-            if let Some(found) = cache.read::<8>(addr) {
-                assert_eq!(found.unwrap().0, [number as u8; 8]);
+            let mut word = [0xff; 8];
+            if let Some((count, _)) = cache.read(addr, &mut word) {
+                assert_eq!((count, word), (8, [number as u8; 8]));
             } else {
                 gone.extend(cache.evict().map(|block| block.start().addr >> 12));
                 assert!(cache.insert(page(number)).is_none());
@@ -149,12 +142,13 @@ mod tests {
     }
 
     #[test]
-    fn object_that_crosses_the_end_of_a_block_is_too_short() {
+    fn block_gives_what_it_has_from_the_address_on() {
         let mut cache = ReadCache::default();
         cache.insert(page(1));
-        assert!(matches!(cache.read::<8>(FullAddr::kphys(0x1ff8)), Some(Ok(_))));
-        assert!(matches!(cache.read::<8>(FullAddr::kphys(0x1ff9)), Some(Err(TooShort))));
-        assert!(cache.read::<8>(FullAddr::kphys(0x2000)).is_none());
-        assert!(cache.read::<8>(FullAddr::machphys(0x1000)).is_none());
+        let mut count = |addr| cache.read(addr, &mut [0; 8]).map(|(count, _)| count);
+        assert_eq!(count(FullAddr::kphys(0x1ff8)), Some(8));
+        assert_eq!(count(FullAddr::kphys(0x1ff9)), Some(7));
+        assert_eq!(count(FullAddr::kphys(0x2000)), None);
+        assert_eq!(count(FullAddr::machphys(0x1000)), None);
     }
 }

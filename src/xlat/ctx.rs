@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
 
-use super::cache::{ReadCache, TooShort, object};
+use super::cache::{ReadCache, copy};
 use super::callbacks::{Chain, ChainSnapshot, PageBuf};
 use super::error::{Error, Result};
 use super::op::InFlight;
@@ -211,19 +211,32 @@ impl Ctx {
         self.read_caps().contains(addr.space) && self.read_direct::<1>(addr).is_ok()
     }
 
-    /// Reads `N` bytes from the block that contains `addr`.
+    /// Reads `N` bytes from the block that contains `addr` and, if it ends too
+    /// early, from those that follow.
     fn read_direct<const N: usize>(&self, addr: FullAddr) -> Result<([u8; N], ByteOrder)> {
+        let mut bytes = [0; N];
+        let (mut done, order) = self.read_part(addr, &mut bytes)?;
+        while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let (count, next) = self.read_part(addr.offset(done as u64), rest)?;
+            if next != order {
+                return Err(Error::no_data("Byte order changes within a number"));
+            }
+            done += count;
+        }
+        Ok((bytes, order))
+    }
+
+    /// Reads what the block that contains `addr` has: one byte at least.
+    fn read_part(&self, addr: FullAddr, buf: &mut [u8]) -> Result<(usize, ByteOrder)> {
         // A block that is borrowed by its own accessor is fetched once more.
-        if let Some(found) = self.reads.try_borrow_mut().ok().and_then(|mut reads| reads.read(addr)) {
-            return found.map_err(|TooShort| too_short());
+        if let Some(found) = self.reads.try_borrow_mut().ok().and_then(|mut reads| reads.read(addr, buf)) {
+            return Ok(found);
         }
         let block = self.fetch(addr)?;
-        let result = object(&block, addr).map_err(|TooShort| too_short());
-        if block.tail(addr).is_some() {
-            let old = self.reads.try_borrow_mut().ok().and_then(|mut reads| reads.insert(block));
-            drop(old);
-        }
-        result
+        let found = copy(&block, addr, buf).ok_or_else(|| Error::no_data("Block lies elsewhere"))?;
+        let old = self.reads.try_borrow_mut().ok().and_then(|mut reads| reads.insert(block));
+        drop(old);
+        Ok(found)
     }
 
     /// Asks the chain for the block that contains `addr`.
@@ -295,10 +308,6 @@ impl Ctx {
         let value = self.records().head().number(name);
         value.map_err(|error| error.context(format!("Cannot get number({name})")))
     }
-}
-
-fn too_short() -> Error {
-    Error::no_data("Read beyond the end of a block")
 }
 
 /// A clone asks the same records, from a chain of its own, and remembers
