@@ -501,5 +501,5 @@ fn questions_name_what_was_asked_for() {
     ]
     .map(|text| (Status::NoData, String::from(text)));
     assert_eq!(answers, expected);
-    assert!(!ctx.can_read_directly(FullAddr::kphys(0)));
+    assert!(!ctx.can_read_directly(None, FullAddr::kphys(0)));
 }

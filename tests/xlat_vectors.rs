@@ -51,7 +51,8 @@ fn check(strict: bool, vectors: &[Vector<'_>]) {
         let expected = expected.map(FullAddr::machphys).map_err(String::from);
         assert_eq!(walk(&method, entries, ByteOrder::Big, addr), expected, "{form} {addr:#x}, big-endian");
         // New tables of POWER are big-endian whatever the block is.
-        let swap = matches!(format, PteFormat::Ppc64Radix | PteFormat::Ppc64LinuxHash);
+        let swap =
+            matches!(format, PteFormat::Ppc64Radix | PteFormat::Ppc64LinuxHash | PteFormat::Ppc64Linux4_7);
         let swapped =
             entries.iter().map(|&(addr, value)| (addr, if swap { value.swap_bytes() } else { value }));
         let entries: Vec<_> = swapped.collect();
@@ -383,7 +384,7 @@ fn hash_kernels_of_power_have_physical_tables_and_pages_of_any_level() {
             (form, &[tables[0], tables[1], (0x2_0008, page | 0x700_0000)], addr, Ok(0x702_abcd)),
             (form, &[tables[0], (0x1_0000, page | 0x4_0000_0000)], addr, Ok(0x4_0102_abcd)),
             // A directory of pages of 16 MiB, two levels up.
-            (form, &[tables[0], (0x1_0000, 0x5_0020), (0x5_0008, page | 0x900_0000)], addr, Ok(0x902_abcd)),
+            (form, &[tables[0], (0x1_0000, 0x5_0028), (0x5_0008, page | 0x900_0000)], addr, Ok(0x902_abcd)),
             (form, &[(0, 0)], 0, Err("pgd[0] is none")),
         ],
     );

@@ -109,7 +109,8 @@ pub trait Callbacks: MaybeSend + MaybeSync {
     ///
     /// # Errors
     ///
-    /// `NoData` if the block is not known.
+    /// `NoData` if the block is not known; [`Error::elsewhere`] if the address
+    /// must be translated after all, although others of its space need not.
     fn page(&self, next: Next<'_>, addr: FullAddr) -> Result<PageBuf> {
         next.page(addr)
     }
@@ -313,6 +314,18 @@ impl Chain {
         Self::from_records(Vec::from([Record { id: Self::BASE, callbacks: base }]))
     }
 
+    /// The same records on top of another base record.
+    pub fn clone_onto(&self, base: Shared<dyn Callbacks>) -> Self {
+        let state = self.state.lock().clone();
+        let base = Record { id: Self::BASE, callbacks: base };
+        let added = state.records.iter().filter(|record| record.id != Self::BASE).cloned();
+        let records = core::iter::once(base).chain(added).collect();
+        Chain {
+            state: Lock::new(State { records: Shared::new(records), next_id: state.next_id }),
+            version: Counter::new(0),
+        }
+    }
+
     fn from_records(records: Vec<Record>) -> Self {
         Chain {
             state: Lock::new(State { records: Shared::new(records), next_id: 1 }),
@@ -445,6 +458,17 @@ mod tests {
         clone.add(Shared::new(Plus(1000)));
         assert_eq!(chain.snapshot().head().number("n").ok(), Some(11));
         assert_eq!(clone.snapshot().head().number("n").ok(), Some(1001));
+    }
+
+    #[test]
+    fn records_can_be_put_onto_another_base() {
+        let chain = Chain::with_base(Shared::new(Plus(1)));
+        let ten = chain.add(Shared::new(Plus(10)));
+        let other = chain.clone_onto(Shared::new(Plus(2)));
+        assert_eq!(other.snapshot().head().number("n").ok(), Some(12));
+        assert!(other.remove(ten));
+        assert_eq!(other.snapshot().head().number("n").ok(), Some(2));
+        assert_eq!(chain.snapshot().head().number("n").ok(), Some(11));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use core::cell::{Cell, RefCell};
 use core::fmt;
 
 use super::cache::{ReadCache, copy};
-use super::callbacks::{Chain, ChainSnapshot, PageBuf};
-use super::error::{Error, Result};
+use super::callbacks::{Callbacks, Chain, ChainSnapshot, PageBuf};
+use super::error::{Error, Result, Status};
 use super::op::InFlight;
 use super::system::System;
 use super::tlb::Tlb;
@@ -61,6 +61,13 @@ impl Ctx {
             caching: Cell::new(true),
             caps: Cell::new(None),
         }
+    }
+
+    /// A context that asks the same records, but on top of another base.
+    pub fn clone_onto(&self, base: Shared<dyn Callbacks>) -> Self {
+        let clone = Ctx::new(Shared::new(self.chain.clone_onto(base)));
+        clone.caching.set(self.caching.get());
+        clone
     }
 
     /// The records that are asked; they may be changed at any time. Blocks and
@@ -168,7 +175,8 @@ impl Ctx {
     }
 
     /// Reads 32 bits at `addr`, in the order of bytes of their block. An
-    /// address that cannot be read directly is translated first, by `sys`.
+    /// address that cannot be read directly is translated first, by `sys`; so is
+    /// one that the callbacks say is found [elsewhere](Status::ELSEWHERE).
     ///
     /// # Errors
     ///
@@ -198,17 +206,29 @@ impl Ctx {
         what: &str,
     ) -> Result<([u8; N], ByteOrder)> {
         let caps = self.current_caps();
-        let result = if caps.contains(addr.space) {
-            self.read_direct(addr)
-        } else {
-            self.op(sys, caps, addr, |addr| self.read_direct(addr))
+        let direct = if caps.contains(addr.space) { self.read_direct(addr) } else { Err(Error::elsewhere()) };
+        let result = match direct {
+            Err(error) if error.status() == Status::ELSEWHERE => {
+                self.op(sys, caps.without(addr.space), addr, |addr| self.read_direct(addr))
+            }
+            direct => direct,
         };
         result.map_err(|error| error.context(format!("Cannot read {}-bit {what} at {addr}", N * 8)))
     }
 
-    /// Whether `addr` can be read without any translation.
-    pub fn can_read_directly(&self, addr: FullAddr) -> bool {
-        self.read_caps().contains(addr.space) && self.read_direct::<1>(addr).is_ok()
+    /// Whether `addr` can be read as it is. What is read in its space but was
+    /// not dumped is translated by `sys`.
+    pub fn can_read_directly(&self, sys: Option<&System>, addr: FullAddr) -> bool {
+        let caps = self.read_caps();
+        if !caps.contains(addr.space) {
+            return false;
+        }
+        match self.read_direct::<1>(addr) {
+            Err(error) if error.status() == Status::ELSEWHERE => {
+                self.op(sys, caps.without(addr.space), addr, |addr| self.read_direct::<1>(addr)).is_ok()
+            }
+            direct => direct.is_ok(),
+        }
     }
 
     /// Reads `N` bytes from the block that contains `addr` and, if it ends too

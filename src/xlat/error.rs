@@ -37,6 +37,12 @@ impl Status {
     /// translation.
     pub const BUSY: Status = Status::Other(-(error::Status::Busy.code() as i32));
 
+    /// What a callback says for an address of a space that it reads, when this
+    /// one has to be looked for in another space: some dumps store some virtual
+    /// addresses. The address is then translated by the system at hand, which
+    /// may still be under construction.
+    pub const ELSEWHERE: Status = Status::Other(i32::MIN);
+
     /// The number that the C ABI uses for this status.
     pub const fn code(self) -> i32 {
         match self {
@@ -130,6 +136,13 @@ impl Error {
     /// [`Status::NoData`] with a message.
     pub fn no_data(message: impl Into<Message>) -> Self {
         Self::new(Status::NoData, message)
+    }
+
+    /// What a callback answers for a block that it has by another address:
+    /// one that is read in its space only as far as that was dumped, and has
+    /// to be translated beyond that.
+    pub fn elsewhere() -> Self {
+        Self::bare(Status::ELSEWHERE)
     }
 
     /// [`Status::NoMethod`] with a message.

@@ -14,8 +14,9 @@
 //!
 //! An address belongs to a space ([`AddrSpace`]): virtual, physical as the
 //! kernel sees it, or physical as the machine sees it. A [`System`] says which
-//! method translates which addresses of a space; a [`Method`] is one way of
-//! doing it; [`Ctx::op`] chains them until a space is reached that is wanted.
+//! method translates which addresses of a space ([`os::init`] knows those of
+//! Linux and Xen); a [`Method`] is one way of doing it; [`Ctx::op`] chains them
+//! until a space is reached that is wanted.
 //! A [`Walker`] shows one method step by step. Memory is read through
 //! [`Callbacks`], and tables that cannot be read where they are get translated
 //! themselves.
@@ -79,6 +80,7 @@ mod error;
 mod map;
 mod method;
 mod op;
+pub mod os;
 mod pgt;
 mod runs;
 mod scan;

@@ -4,6 +4,11 @@
 //! the order of their addresses, each only when it is reached and lies within
 //! the limit: a dump may lack the words behind. Absent entries are passed as a
 //! whole. An entry that cannot be read ends the search.
+//!
+//! A table that is used in many places (the zero page of KASAN's shadow, or the
+//! loop of a hostile dump) is searched in one of them only.
+
+use alloc::collections::BTreeSet;
 
 use super::error::{Error, Result, Status};
 use super::method::{Kind, PagingForm};
@@ -22,6 +27,10 @@ enum Wanted {
     Unmapped,
 }
 
+/// A table: its place, its level, and log2 of the bytes that it and its entries
+/// map.
+type Table = (u64, usize, u32, u32);
+
 /// Where a search is, and what for.
 struct Search {
     direction: Direction,
@@ -32,7 +41,10 @@ struct Search {
     limit: u64,
     /// The search has come to the end of the address space.
     wrapped: bool,
-    /// How many tables may still be searched.
+    /// Tables that were searched from end to end, and have nothing of what is
+    /// wanted.
+    barren: BTreeSet<Table>,
+    /// How many tables may still be looked into.
     tables: u32,
 }
 
@@ -47,6 +59,16 @@ impl Search {
                 Direction::Up => self.addr > self.limit,
                 Direction::Down => self.addr < self.limit,
             }
+    }
+
+    /// Whether the block of 2^`bits` bytes that contains the address is to be
+    /// searched from its start to its end.
+    fn takes_all_of(&self, bits: u32) -> bool {
+        let (low, high) = (self.addr & !mask(bits), self.addr | mask(bits));
+        match self.direction {
+            Direction::Up => self.addr == low && high <= self.limit,
+            Direction::Down => self.addr == high && low >= self.limit,
+        }
     }
 
     /// Goes behind the entry of 2^`bits` bytes that contains the address.
@@ -146,7 +168,15 @@ impl Walker<'_> {
         let walker = self.quiet();
         let mut step = Step::default();
         walker.launch(&mut step, *addr)?;
-        let mut search = Search { direction, wanted, addr: *addr, limit, wrapped: false, tables: TABLES_MAX };
+        let mut search = Search {
+            direction,
+            wanted,
+            addr: *addr,
+            limit,
+            wrapped: false,
+            barren: BTreeSet::new(),
+            tables: TABLES_MAX,
+        };
         let result = walker.search_table(form, &step, form.virt_bits(), &mut search);
         *addr = search.addr;
         result.map_err(|error| match error.status() {
@@ -169,9 +199,15 @@ impl Walker<'_> {
         let Some(level) = usize::from(step.remain).checked_sub(1).filter(|&level| level > 0) else {
             return self.found(step, search);
         };
-        search.tables = search.tables.checked_sub(1).ok_or_else(|| Error::no_data("Too many page tables"))?;
         // The pages of a huge page directory have a size of their own.
         let bits = if step.leaf_bits > 0 { step.leaf_bits } else { form.span(level) };
+        let whole = search.takes_all_of(table_bits);
+        let table = (step.base.addr, level, table_bits, bits);
+        if whole && search.barren.contains(&table) {
+            search.pass(table_bits);
+            return Err(Error::bare(Status::NotPresent));
+        }
+        search.tables = search.tables.checked_sub(1).ok_or_else(|| Error::no_data("Too many page tables"))?;
         let last = mask(table_bits.saturating_sub(bits));
         while !search.is_over() {
             let mut below = step;
@@ -202,6 +238,9 @@ impl Walker<'_> {
             if let Some(place) = step.idx.get_mut(level) {
                 *place = index;
             }
+        }
+        if whole {
+            search.barren.insert(table);
         }
         // Nobody needs a table again whose end was seen.
         if !search.is_over() {

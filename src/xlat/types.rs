@@ -122,6 +122,11 @@ impl Caps {
         if space.0 >= 0 && space.0 < 64 { Caps(1 << space.0) } else { Caps(0) }
     }
 
+    /// The same without a space.
+    pub const fn without(self, space: AddrSpace) -> Caps {
+        Caps(self.0 & !Caps::of(space).0)
+    }
+
     /// Whether `space` is in the set.
     pub const fn contains(self, space: AddrSpace) -> bool {
         self.0 & Caps::of(space).0 != 0

@@ -8,7 +8,9 @@ use crate::xlat::step::mask;
 pub(super) const LOONGARCH64: Format = Format {
     name: "loongarch64",
     shift: Some(3),
-    check: Check::Signed,
+    // Half of the addresses that a machine has are the kernel's, and all of them
+    // may be mapped: the tables need not have the bit that tells the halves.
+    check: Check::SignedFrom(48),
     order: None,
     targets: &["Page", "Page table", "Page directory", "Page upper directory", "Page global directory"],
     entries: LINUX_ENTRIES,

@@ -19,6 +19,7 @@
 //! | `s390x` | 12,8,11 up to 12,8,11,11,11,11 | 1 MiB, 2 GiB |
 //! | `ppc64_linux_rpn30` | 16,12,12,4 | any, also by huge page directories |
 //! | `ppc64_linux_hash` | 16,8,10,10,8 · 12,9,7,9,9 and others | any, also by huge page directories |
+//! | `ppc64_linux_rpn17` up to `ppc64_linux_4_7` | see `ppc64_hash.rs` | any |
 //! | `ppc64_radix` | 16,5,9,9,13 · 12,9,9,9,13 | 2 MiB, 1 GiB |
 //! | `riscv32` | 12,10,10 | 4 MiB |
 //! | `riscv64` | 12,9,9,9 up to 12,9,9,9,9,9 | 64 KiB (Svnapot), any |
@@ -29,6 +30,7 @@ mod arm;
 mod loongarch64;
 mod pfn;
 mod ppc64;
+mod ppc64_hash;
 mod riscv;
 mod s390x;
 mod x86;
@@ -82,8 +84,18 @@ pub enum PteFormat {
     Ppc64Radix,
     /// LoongArch of 64 bits (0x102).
     LoongArch64,
-    /// Linux on POWER from 4.7 on with hash page tables; big-endian (0x103).
+    /// Linux on POWER from 4.10 on with hash page tables; big-endian (0x103).
     Ppc64LinuxHash,
+    /// Linux on POWER with a hash table before 3.10, 4 KiB pages (0x110).
+    Ppc64LinuxRpn17,
+    /// Linux 3.10 to 4.4 on POWER with a hash table (0x111).
+    Ppc64Linux3_10,
+    /// Linux 4.5 on POWER with a hash table (0x112).
+    Ppc64Linux4_5,
+    /// Linux 4.6 on POWER with a hash table (0x113).
+    Ppc64Linux4_6,
+    /// Linux 4.7 to 4.9 on POWER with a hash table; big-endian (0x114).
+    Ppc64Linux4_7,
     /// Any other number.
     Unknown(i32),
 }
@@ -97,6 +109,10 @@ enum Check {
     Unsigned,
     /// Bits above the fields must repeat the top bit of the highest field.
     Signed,
+    /// All bits from the top bit of the highest field on must be the same, and
+    /// if the fields have fewer bits than these, those from the top one of these
+    /// on; bits between are ignored.
+    SignedFrom(u32),
 }
 
 /// What is known about a format.
@@ -132,7 +148,7 @@ impl Format {
 
 impl PteFormat {
     /// All formats that have a number.
-    pub const ALL: [PteFormat; 18] = [
+    pub const ALL: [PteFormat; 23] = [
         PteFormat::None,
         PteFormat::Pfn32,
         PteFormat::Pfn64,
@@ -151,6 +167,11 @@ impl PteFormat {
         PteFormat::Ppc64Radix,
         PteFormat::LoongArch64,
         PteFormat::Ppc64LinuxHash,
+        PteFormat::Ppc64LinuxRpn17,
+        PteFormat::Ppc64Linux3_10,
+        PteFormat::Ppc64Linux4_5,
+        PteFormat::Ppc64Linux4_6,
+        PteFormat::Ppc64Linux4_7,
     ];
 
     /// The number of the format.
@@ -174,6 +195,11 @@ impl PteFormat {
             PteFormat::Ppc64Radix => 0x101,
             PteFormat::LoongArch64 => 0x102,
             PteFormat::Ppc64LinuxHash => 0x103,
+            PteFormat::Ppc64LinuxRpn17 => 0x110,
+            PteFormat::Ppc64Linux3_10 => 0x111,
+            PteFormat::Ppc64Linux4_5 => 0x112,
+            PteFormat::Ppc64Linux4_6 => 0x113,
+            PteFormat::Ppc64Linux4_7 => 0x114,
             PteFormat::Unknown(code) => code,
         }
     }
@@ -221,6 +247,11 @@ impl PteFormat {
             PteFormat::Ppc64Radix => &ppc64::RADIX,
             PteFormat::LoongArch64 => &loongarch64::LOONGARCH64,
             PteFormat::Ppc64LinuxHash => &ppc64::LINUX_HASH,
+            PteFormat::Ppc64LinuxRpn17 => &ppc64_hash::LINUX_RPN17,
+            PteFormat::Ppc64Linux3_10 => &ppc64_hash::LINUX_3_10,
+            PteFormat::Ppc64Linux4_5 => &ppc64_hash::LINUX_4_5,
+            PteFormat::Ppc64Linux4_6 => &ppc64_hash::LINUX_4_6,
+            PteFormat::Ppc64Linux4_7 => &ppc64_hash::LINUX_4_7,
             PteFormat::Unknown(_) => return None,
         })
     }
@@ -258,16 +289,21 @@ pub(super) fn first_step(table: &PageTable, step: &mut Step, addr: u64) -> Resul
     if nfields == 1 {
         step.leaf_bits = form.field(0);
     }
-    let allowed = match format.check {
-        Check::Generic => return Ok(()),
-        Check::Unsigned => 0,
+    let fits = match format.check {
+        Check::Generic => true,
+        Check::Unsigned => rest == 0,
         Check::Signed => {
             let top = nfields.saturating_sub(1);
             let sign = form.field(top).checked_sub(1).map_or(0, |bit| shr(step.index(top), bit) & 1);
-            if sign == 1 { shr(u64::MAX, form.virt_bits()) } else { 0 }
+            rest == if sign == 1 { shr(u64::MAX, form.virt_bits()) } else { 0 }
+        }
+        Check::SignedFrom(bits) => {
+            let top = bits.max(form.virt_bits()).saturating_sub(1);
+            let high = shr(addr, top);
+            high == 0 || high == shr(u64::MAX, top)
         }
     };
-    if rest == allowed { Ok(()) } else { Err(Error::invalid("Virtual address too big")) }
+    if fits { Ok(()) } else { Err(Error::invalid("Virtual address too big")) }
 }
 
 /// Reads the entry at `step.base` and goes where it points to.

@@ -1,5 +1,6 @@
-//! POWER: Linux tables of hash kernels up to 3.9 and from 4.7 on, and radix
-//! trees (Power ISA 3.0, "Radix Tree Translation").
+//! POWER: Linux tables of hash kernels up to 3.9 and from 4.10 on (those between
+//! are in `ppc64_hash.rs`), and radix trees (Power ISA 3.0, "Radix Tree
+//! Translation").
 
 use alloc::format;
 
@@ -35,9 +36,11 @@ const RPN_SHIFT: u32 = 30;
 /// A directory entry points to a table; without it, to huge page entries.
 const PD_TABLE: u64 = 1 << 63;
 /// The flags of a huge page directory entry.
-const HUGEPD_FLAGS: u64 = 0x3f;
-/// Page shifts by the size code of a huge page directory.
-const HUGEPD_SHIFTS: [u32; 14] = [12, 14, 16, 16, 18, 20, 22, 23, 24, 26, 28, 30, 34, 36];
+pub(super) const HUGEPD_FLAGS: u64 = 0x3f;
+/// Page shifts by the size code of a huge page directory, before 4.7.
+pub(super) const HUGEPD_SHIFTS: &[u32] = &[12, 14, 16, 16, 18, 20, 22, 23, 24, 26, 28, 30, 34, 36];
+/// The same with 2 MiB (since 4.7) and 512 KiB (since 4.10).
+const HASH_HUGEPD_SHIFTS: &[u32] = &[12, 14, 16, 16, 18, 19, 20, 21, 22, 23, 24, 26, 28, 30, 34, 36];
 
 fn linux_rpn30(entry: &mut Entry<'_, '_>, pte: u64) -> Result<()> {
     let r = entry.r;
@@ -53,7 +56,7 @@ fn linux_rpn30(entry: &mut Entry<'_, '_>, pte: u64) -> Result<()> {
     }
     if pte & PD_TABLE == 0 {
         let place = FullAddr::new(AddrSpace::KVIRT, (pte & !HUGEPD_FLAGS) | PD_TABLE);
-        return huge_page_directory(entry, pte, place);
+        return huge_page_directory(entry, pte, place, HUGEPD_SHIFTS);
     }
     // Tables lie in the direct mapping, aligned to their size.
     let size = shl(8, entry.field(r - 1));
@@ -62,17 +65,23 @@ fn linux_rpn30(entry: &mut Entry<'_, '_>, pte: u64) -> Result<()> {
 }
 
 /// An entry of Linux that holds nothing.
-fn none(entry: &Entry<'_, '_>) -> Error {
+pub(super) fn none(entry: &Entry<'_, '_>) -> Error {
     if entry.walker.quiet {
         return Error::bare(Status::NotPresent);
     }
     Error::not_present(format!("{}[{}] is none", entry.entry_name(), entry.index()))
 }
 
-/// The pages below are huge, and have a table of their own at `place`.
-fn huge_page_directory(entry: &mut Entry<'_, '_>, pte: u64, place: FullAddr) -> Result<()> {
+/// The pages below are huge, and have a table of their own at `place`. The code
+/// in the entry says which of `shifts` theirs is.
+pub(super) fn huge_page_directory(
+    entry: &mut Entry<'_, '_>,
+    pte: u64,
+    place: FullAddr,
+    shifts: &[u32],
+) -> Result<()> {
     let code = (pte & HUGEPD_FLAGS) >> 2;
-    let Some(&shift) = usize::try_from(code).ok().and_then(|code| HUGEPD_SHIFTS.get(code)) else {
+    let Some(&shift) = usize::try_from(code).ok().and_then(|code| shifts.get(code)) else {
         return Err(Error::invalid("Invalid hugepd shift"));
     };
     let form = &entry.table.form;
@@ -104,7 +113,7 @@ fn linux_hash(entry: &mut Entry<'_, '_>, pte: u64) -> Result<()> {
     if entry.r > 1 && pte & LEAF == 0 {
         if pte & HUGEPD_FLAGS != 0 {
             let place = entry.target(pte & HASH_HUGEPD);
-            return huge_page_directory(entry, pte, place);
+            return huge_page_directory(entry, pte, place, HASH_HUGEPD_SHIFTS);
         }
         return entry.go_to_table(pte & !HASH_FLAGS);
     }
