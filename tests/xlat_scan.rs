@@ -109,6 +109,23 @@ fn search_ends_at_the_end_of_the_space() {
 }
 
 #[test]
+fn search_ends_where_addresses_must_repeat_a_bit() {
+    let (memory, ctx, method) = kernel();
+    let walker = Walker::new(&ctx, None, &method);
+    // Nothing next to the border, pages of 1 GiB a little further on both sides.
+    for (index, entry) in [(254, 0x4003), (255, 0), (256, 0), (257, 0x4003)] {
+        memory.put64(index * 8, entry);
+    }
+    for index in 0..512 {
+        memory.put64(0x4000 + index * 8, 0x81);
+    }
+    // The other half of the table is for addresses far above.
+    assert_eq!(scan(LOWEST, &walker, 0x7fff_ffff_f000, u64::MAX), (Err(Status::NotPresent), 1 << 47));
+    let (found, at) = scan(HIGHEST, &walker, 0xffff_8000_0000_0fff, 0);
+    assert_eq!((found, at), (Err(Status::NotPresent), 0xffff_7fff_ffff_ffff));
+}
+
+#[test]
 fn search_cannot_start_where_a_walk_cannot() {
     let (_, ctx, method) = kernel();
     let walker = Walker::new(&ctx, None, &method);

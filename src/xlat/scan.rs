@@ -12,6 +12,7 @@ use alloc::collections::BTreeSet;
 
 use super::error::{Error, Result, Status};
 use super::method::{Kind, PagingForm};
+use super::pgt::reach;
 use super::step::{Step, Walker, mask};
 use super::types::{AddrSpace, FullAddr};
 
@@ -168,6 +169,12 @@ impl Walker<'_> {
         let walker = self.quiet();
         let mut step = Step::default();
         walker.launch(&mut step, *addr)?;
+        // Bits that must repeat others end a search before the tables do.
+        let (lowest, highest) = reach(form, *addr);
+        let limit = match direction {
+            Direction::Up => limit.min(highest),
+            Direction::Down => limit.max(lowest),
+        };
         let mut search = Search {
             direction,
             wanted,

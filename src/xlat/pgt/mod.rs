@@ -41,7 +41,7 @@ mod tests;
 use alloc::format;
 
 use super::error::{Error, Result};
-use super::method::PageTable;
+use super::method::{PageTable, PagingForm};
 use super::step::{Raw, Step, Walker, mask, shl, shr};
 use super::types::{AddrSpace, ByteOrder, FullAddr};
 
@@ -304,6 +304,24 @@ pub(super) fn first_step(table: &PageTable, step: &mut Step, addr: u64) -> Resul
         }
     };
     if fits { Ok(()) } else { Err(Error::invalid("Virtual address too big")) }
+}
+
+/// The first and the last of the addresses around `addr` that can be translated
+/// one after the other: beyond them are bits that must repeat others.
+pub(super) fn reach(form: &PagingForm, addr: u64) -> (u64, u64) {
+    let half = |bits: u32| match bits.checked_sub(1) {
+        Some(top) if top < u64::BITS => {
+            let low = mask(top);
+            if addr <= low { (0, low) } else { (!low, u64::MAX) }
+        }
+        _ => (0, u64::MAX),
+    };
+    match form.format().format().map_or(Check::Generic, |format| format.check) {
+        Check::Generic => (0, u64::MAX),
+        Check::Unsigned => (0, mask(form.virt_bits())),
+        Check::Signed => half(form.virt_bits()),
+        Check::SignedFrom(bits) => half(bits.max(form.virt_bits())),
+    }
 }
 
 /// Reads the entry at `step.base` and goes where it points to.
