@@ -1,9 +1,9 @@
 //! Reads kernel crash dumps: attributes, pages and addresses, in `no_std` too.
 //!
 //! ```text
-//!   Context          what one user holds: the last error, buffers   [per clone]
+//!   Context          what one user holds: last error, private data, callbacks  [per clone]
 //!      |
-//!    dump            what clones share: attributes, format, page cache
+//!    dump            what clones share: attributes, format, page cache, translation
 //!    /  \     \
 //! attr  format  xlat   the tree of facts · file → pages · address → address
 //!        |     \
@@ -23,7 +23,11 @@
 //!   `spin-threads` it may move between threads (it is `Send`, not `Sync`);
 //!   without, it may not (it is neither).
 //! * [`Context::clone`] gives another thread access to the same dump. Clones
-//!   share attributes, caches and files; each has its own last error.
+//!   share attributes, caches, files and translation: a change through one is
+//!   seen by all once the call returns. The last error, private data and
+//!   callbacks belong to each clone. They are copied when it is made (the
+//!   error cleared) and never afterwards. [`Context::clone_with`] can give a
+//!   clone a translation of its own.
 //! * Nothing waits for a slot of the page cache: a read that finds all slots
 //!   in use fails with [`Status::Busy`]. A retry may succeed; raise attribute
 //!   `cache.size` if it happens often.

@@ -641,6 +641,8 @@ fn pages_are_read_by_machine_physical_address() {
     assert!(dump.spaces().contains(Space::MachinePhysical));
     assert!(!dump.spaces().contains(Space::KernelPhysical));
     assert!(!dump.spaces().contains(Space::KernelVirtual));
+    // What keeps the translation from being set up is told first, once.
+    assert!(dump.read(Space::KernelVirtual, 0x1000, &mut [0; 8]).is_err());
     let error = dump.read(Space::KernelVirtual, 0x1000, &mut [0; 8]).unwrap_err();
     assert_eq!(error.status(), Status::AddrXlat);
     assert!(error.message().starts_with("Cannot get page I/O address: "));

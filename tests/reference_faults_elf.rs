@@ -366,7 +366,8 @@ fn overlaps_do_not_depend_on_what_was_read_before() {
 // 5.1; 01, section 10: a page of zeros right before a segment.
 #[test]
 fn the_page_before_a_segment_is_no_page() {
-    let dump = open(x86_64().segment(Segment::load(0x5000, page_bytes(5)).vaddr(0x9000)).build());
+    let dump =
+        open_untranslated(x86_64().segment(Segment::load(0x5000, page_bytes(5)).vaddr(0x9000)).build());
     for zero in [0, 1] {
         set(&dump, "file.zero_excluded", zero);
         assert_eq!(failure(page(&dump, 4)), not_found());

@@ -269,6 +269,16 @@ impl Attributes {
         self.tree.lock().complete_file_set()
     }
 
+    /// Gives `path` a volatile value without any hook: what follows from it
+    /// is known already.
+    pub(crate) fn note(&self, path: &str, value: Value) {
+        self.with_tree(|tree| {
+            if let Some(id) = tree.lookup(ROOT, path) {
+                tree.give(id, Slot::Plain(Some(value)), false);
+            }
+        });
+    }
+
     /// Gives `path` a value as if the user had set it, without any hook.
     pub(crate) fn put_back(&self, path: &str, value: Value) {
         self.with_tree(|tree| tree.give_path(path, Slot::Plain(Some(value))));

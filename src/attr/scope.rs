@@ -217,6 +217,11 @@ impl Attributes {
         self.with_tree(|tree| tree.remove_scope(scope.directory));
     }
 
+    /// Notes that every translation must be made anew.
+    pub(crate) fn all_translations_changed(&self) {
+        self.tree.lock().all_translations_changed();
+    }
+
     /// [`Attributes::reference`] in a scope.
     ///
     /// # Errors

@@ -14,23 +14,24 @@
 
 mod ostype;
 mod own;
+mod read;
+mod record;
+mod translate;
 mod vmcoreinfo;
 
 pub use own::{Callbacks, SymbolValue};
 
-use alloc::boxed::Box;
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::cell::{Cell, Ref, RefCell};
+use core::cell::{Cell, OnceCell, Ref, RefCell};
 
 use crate::attr::{AttrEntry, AttrRef, AttrType, Attributes, Bitmap, Blob, Value};
-use crate::cache::{Key, Lookup};
-use crate::dump::{Dump, OpenDescriptor, Opened, Snapshot, Translation};
+use crate::dump::{Dump, OpenDescriptor, PageBuffers, Snapshot, Translation};
 use crate::error::{Error, Result, ResultExt, Status};
-use crate::format::{Address, Filled, Packing, Place, Scratch, Space, Spaces};
+use crate::format::{Address, Packing, Space, Spaces};
 use crate::io::Source;
 use crate::sync::{Counted, Fault, Shared, broken};
+use crate::xlat::{Ctx, System};
 
 use own::Own;
 
@@ -56,20 +57,15 @@ use own::Own;
 pub struct Context {
     dump: Counted<Dump>,
     translation: Counted<Translation>,
-    own: Own,
+    own: Shared<Own>,
+    /// Made when it is first needed: many contexts never translate.
+    xlat: OnceCell<Ctx>,
+    /// The system seen last, and how many changes it includes.
+    system: RefCell<Option<(u64, Shared<System>)>>,
     version: Cell<u64>,
     snapshot: RefCell<Shared<Snapshot>>,
-    /// Taken while a page is being filled; a source that reads from the same
-    /// context meanwhile gets buffers of its own.
-    buffers: Cell<Option<Box<Buffers>>>,
+    buffers: PageBuffers,
     last_error: RefCell<Option<Error>>,
-}
-
-#[derive(Default)]
-struct Buffers {
-    scratch: Scratch,
-    /// A page that is in no slot of the cache.
-    private: Vec<u8>,
 }
 
 impl Context {
@@ -77,18 +73,21 @@ impl Context {
     pub fn new() -> Self {
         let dump = Counted::new(Dump::new());
         let translation = Counted::new(Translation::first(&dump));
-        Self::of(dump, translation, Own::default())
+        Self::sharing(dump, translation, Shared::default())
     }
 
-    fn of(dump: Counted<Dump>, translation: Counted<Translation>, own: Own) -> Self {
+    /// A context of these parts.
+    fn sharing(dump: Counted<Dump>, translation: Counted<Translation>, own: Shared<Own>) -> Self {
         let (version, snapshot) = dump.current();
         Context {
             dump,
             translation,
             own,
+            xlat: OnceCell::new(),
+            system: RefCell::new(None),
             version: Cell::new(version),
             snapshot: RefCell::new(snapshot),
-            buffers: Cell::new(None),
+            buffers: PageBuffers::default(),
             last_error: RefCell::new(None),
         }
     }
@@ -128,7 +127,7 @@ impl Context {
     /// otherwise what its format finds wrong, behind the name of the file.
     /// After an error no dump is open.
     pub fn open(&self, files: Vec<Source>) -> Result<()> {
-        self.call(|| self.dump.open_files(files))
+        self.call(|| self.dump.open_files(files).inspect(|()| self.look_around()))
     }
 
     /// Opens a dump that is in memory.
@@ -152,13 +151,14 @@ impl Context {
             let mut names = Vec::new();
             for path in paths {
                 let name = path.as_ref().display();
-                let file = crate::io::FileSource::open(path).context(|| format!("Cannot open {name}"))?;
+                let file =
+                    crate::io::FileSource::open(path).context(|| alloc::format!("Cannot open {name}"))?;
                 sources.push(Shared::new(file));
-                names.push(format!("{name}"));
+                names.push(alloc::format!("{name}"));
             }
             let names: Vec<Option<&str>> = names.iter().map(|name| Some(&name[..])).collect();
             self.dump.set_file_names(&names)?;
-            self.dump.open_files(sources)
+            self.dump.open_files(sources).inspect(|()| self.look_around())
         })
     }
 
@@ -167,7 +167,7 @@ impl Context {
     /// # Errors
     /// Those of the opener and of [`Context::open`].
     pub fn open_descriptors(&self, descriptors: &[u64]) -> Result<()> {
-        self.call(|| self.dump.open_descriptors(descriptors))
+        self.call(|| self.dump.open_descriptors(descriptors).inspect(|()| self.look_around()))
     }
 
     /// Says how the numbers in `file.fd` and `file.set.N.fd` become files.
@@ -396,147 +396,12 @@ impl Context {
             let (version, current) = self.dump.current();
             *mine = current;
             self.version.set(version);
+            if let Some(xlat) = self.xlat.get() {
+                // Blocks that it keeps may be those of another dump.
+                xlat.flush();
+            }
         }
         self.snapshot.borrow()
-    }
-
-    /// Reads `buf.len()` bytes at `address`.
-    ///
-    /// # Errors
-    /// `NoData` for pages that are not stored, `Corrupt` for pages that cannot
-    /// be decompressed, `AddrXlat` for addresses that cannot be translated,
-    /// `Busy` (`Cache is fully utilized`) if every slot of the page cache is
-    /// pinned: a retry may succeed, and attribute `cache.size` should be
-    /// raised if more threads read than there are slots.
-    pub fn read(&self, space: Space, address: u64, buf: &mut [u8]) -> Result<()> {
-        self.read_partial(space, address, buf).1
-    }
-
-    /// Like [`Context::read`], but also tells how many bytes were read before
-    /// the page that failed; the rest of `buf` is untouched.
-    pub fn read_partial(&self, space: Space, address: u64, buf: &mut [u8]) -> (usize, Result<()>) {
-        let mut done = 0;
-        let result = self.call(|| {
-            let snapshot = self.snapshot();
-            let mut at = address;
-            while done < buf.len() {
-                let n = self.page(&snapshot, Address { space, value: at }, |bytes| {
-                    let rest = &mut buf[done..];
-                    let n = bytes.len().min(rest.len());
-                    rest[..n].copy_from_slice(&bytes[..n]);
-                    n
-                })?;
-                done += n;
-                at = at.wrapping_add(n as u64);
-            }
-            Ok(())
-        });
-        (done, result)
-    }
-
-    /// Reads the bytes at `address` up to (without) the first NUL.
-    ///
-    /// # Errors
-    /// Those of [`Context::read`]; `System` (`Cannot enlarge string to <n> bytes`).
-    pub fn read_string(&self, space: Space, address: u64) -> Result<Vec<u8>> {
-        self.call(|| {
-            let snapshot = self.snapshot();
-            let mut text = Vec::new();
-            let mut at = address;
-            loop {
-                let ended = self.page(&snapshot, Address { space, value: at }, |bytes| {
-                    let end = bytes.iter().position(|byte| *byte == 0);
-                    let found = &bytes[..end.unwrap_or(bytes.len())];
-                    at = at.wrapping_add(bytes.len() as u64);
-                    text.try_reserve(found.len()).map_err(|_| {
-                        Error::system(format!("Cannot enlarge string to {} bytes", text.len() + found.len()))
-                    })?;
-                    text.extend_from_slice(found);
-                    Ok(end.is_some())
-                })??;
-                if ended {
-                    return Ok(text);
-                }
-            }
-        })
-    }
-
-    /// Calls `look` with the bytes from `address` to the end of its page.
-    fn page<R>(&self, snapshot: &Snapshot, address: Address, look: impl FnOnce(&[u8]) -> R) -> Result<R> {
-        let direct = snapshot.opened.as_ref().filter(|opened| opened.format.spaces().contains(address.space));
-        match direct {
-            Some(opened) => self.stored_page(snapshot, opened, address, look),
-            None => {
-                let (opened, address) =
-                    self.translate(snapshot, address).context(|| "Cannot get page I/O address")?;
-                self.stored_page(snapshot, opened, address, look)
-            }
-        }
-    }
-
-    /// Translates to an address space that the dump can be read by.
-    fn translate<'a>(&self, snapshot: &'a Snapshot, _address: Address) -> Result<(&'a Opened, Address)> {
-        Err(no_way(snapshot))
-    }
-
-    fn stored_page<R>(
-        &self,
-        snapshot: &Snapshot,
-        opened: &Opened,
-        address: Address,
-        look: impl FnOnce(&[u8]) -> R,
-    ) -> Result<R> {
-        let Some((shift, cache)) = &opened.pages else {
-            return Err(Error::invalid("Page size is not known: set attribute arch.page_size"));
-        };
-        let geometry = &snapshot.geometry;
-        let size = cache.page_size();
-        let offset = (address.value & ((1u64 << shift) - 1)) as usize;
-        let page = Address { value: address.value - offset as u64, ..address };
-        match opened.format.locate(geometry, page)? {
-            Place::Stored { file, position } => {
-                if let Some(bytes) = opened.files.borrow(file, position, size) {
-                    return Ok(look(&bytes[offset..]));
-                }
-                self.with_buffers(|buffers| {
-                    let bytes = private_page(&mut buffers.private, size)?;
-                    opened.files.read(file, position, bytes)?;
-                    Ok(look(&bytes[offset..]))
-                })
-            }
-            Place::Translate => {
-                let (opened, address) = self.translate(snapshot, address)?;
-                self.stored_page(snapshot, opened, address, look)
-            }
-            Place::Filled if size > PAGE_BUFFER_MAX => Err(no_page_buffer(size)),
-            Place::Filled => match cache.get(Key { address: page.value, space: page.space as u8 }) {
-                Lookup::Hit(found) => Ok(look(&found[offset..])),
-                Lookup::Busy(busy) => Err(Error::new(Status::Busy, format!("{busy}"))),
-                Lookup::NoMemory => Err(no_page_buffer(size)),
-                Lookup::Fill(mut slot) => self.with_buffers(|buffers| {
-                    let filled = opened.format.fill(geometry, page, slot.bytes(), &mut buffers.scratch)?;
-                    if filled == Filled::Synthetic {
-                        return Ok(look(&slot.bytes()[offset..]));
-                    }
-                    match slot.commit() {
-                        Some(found) => Ok(look(&found[offset..])),
-                        None => Err(Error::bare(Status::Busy)),
-                    }
-                }),
-                Lookup::InFlight => self.with_buffers(|buffers| {
-                    let bytes = private_page(&mut buffers.private, size)?;
-                    opened.format.fill(geometry, page, bytes, &mut buffers.scratch)?;
-                    Ok(look(&bytes[offset..]))
-                }),
-            },
-        }
-    }
-
-    fn with_buffers<R>(&self, body: impl FnOnce(&mut Buffers) -> R) -> R {
-        let mut buffers = self.buffers.take().unwrap_or_default();
-        let result = body(&mut buffers);
-        self.buffers.set(Some(buffers));
-        result
     }
 }
 
@@ -547,29 +412,6 @@ fn no_way(snapshot: &Snapshot) -> Error {
         false => "No way to translate",
     };
     Error::new(Status::AddrXlat, text)
-}
-
-/// The largest page that is put into a buffer, in bytes. The kernel's largest
-/// page size is 1 MiB (hexagon); a dump may claim any power of two, and one
-/// page of that must not take all memory.
-const PAGE_BUFFER_MAX: usize = 16 << 20;
-
-#[cold]
-fn no_page_buffer(size: usize) -> Error {
-    Error::system(format!("Cannot allocate page buffer ({size} bytes)"))
-}
-
-/// The first `size` bytes of a buffer that grows when it must.
-fn private_page(buffer: &mut Vec<u8>, size: usize) -> Result<&mut [u8]> {
-    if size > PAGE_BUFFER_MAX {
-        return Err(no_page_buffer(size));
-    }
-    if buffer.len() < size {
-        let missing = size - buffer.len();
-        buffer.try_reserve_exact(missing).map_err(|_| no_page_buffer(size))?;
-        buffer.resize(size, 0);
-    }
-    Ok(&mut buffer[..size])
 }
 
 impl Default for Context {
@@ -618,10 +460,14 @@ impl Context {
     /// ```
     pub fn clone_with(&self, options: CloneOptions) -> Self {
         let translation = match options.own_translation {
-            true => Counted::new(self.translation.split()),
-            false => self.translation.clone(),
+            true if !broken(Fault::SharedScope) => Counted::new(self.translation.split()),
+            _ => self.translation.clone(),
         };
-        let clone = Self::of(self.dump.clone(), translation, self.own.copy());
+        let clone = Self::sharing(self.dump.clone(), translation, Shared::new(self.own.copy()));
+        if let Some(xlat) = self.xlat.get() {
+            // Nothing is there yet, so it is taken.
+            let _ = clone.xlat.set(xlat.clone_onto(clone.record()));
+        }
         if broken(Fault::LeakedDump) {
             core::mem::forget(self.dump.clone());
         }
@@ -638,40 +484,5 @@ impl Clone for Context {
     /// without an error.
     fn clone(&self) -> Self {
         self.clone_with(CloneOptions::new())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::io::ReadAt;
-    use alloc::vec;
-
-    /// Bytes that cannot be used in place.
-    struct Stored(Vec<u8>);
-
-    impl ReadAt for Stored {
-        fn read_at(&self, pos: u64, buf: &mut [u8]) -> Result<usize> {
-            self.0.read_at(pos, buf)
-        }
-    }
-
-    #[test]
-    fn a_page_size_without_bounds_takes_no_memory() {
-        use kdumpfile_testkit::elf::{ElfBuilder, Segment};
-        let page_size = 1u64 << 33;
-        let arch = kdumpfile_testkit::arch::Arch::X86_64;
-        // A page that is stored as a whole, and one that must be put together.
-        let whole = Segment::load(0, vec![7; 64]).memsz(2 * page_size).filesz(2 * page_size);
-        let parts = Segment::load(4 * page_size, vec![7; 64]);
-        let file = ElfBuilder::for_arch(arch).segment(whole).segment(parts).build();
-        let dump = Context::new();
-        dump.open(vec![Shared::new(Stored(file))]).unwrap();
-        dump.set("arch.page_size", Value::Number(page_size)).unwrap();
-        for address in [0, 4 * page_size] {
-            let error = dump.read(Space::MachinePhysical, address, &mut [0; 64]).unwrap_err();
-            assert_eq!(error.status(), Status::System);
-            assert_eq!(error.message(), "Cannot allocate page buffer (8589934592 bytes)");
-        }
     }
 }

@@ -3,10 +3,12 @@
 use alloc::string::String;
 
 use super::Context;
+use crate::arch::Arch;
 use crate::attr::{AttrRef, Os, Value};
 use crate::error::{Error, Result, ResultExt, Status};
 use crate::format::Space;
-use crate::notes::uts;
+use crate::notes::{self, uts};
+use crate::xlat::os::s390x_lowcore::{Vmcoreinfo, find_vmcoreinfo};
 
 /// Where `utsname` may begin within `init_uts_ns`: the structure has a few
 /// members in front of it, which differ from kernel to kernel.
@@ -20,10 +22,42 @@ impl Context {
     /// that fails the attribute has its new value all the same.
     pub(super) fn apply(&self, attr: AttrRef, value: Value) -> Result<()> {
         let Some(os) = self.dump.set(attr, value)? else { return Ok(()) };
+        if os == Os::Linux {
+            self.read_lowcore()?;
+        }
         if os == Os::Linux && self.attributes().string("linux.uts.sysname").is_none() {
             self.find_utsname()?;
         }
         self.read_xen_extra_version()
+    }
+
+    /// What a dump that was just opened tells by its memory, if it is known
+    /// already which system it is.
+    pub(super) fn look_around(&self) {
+        if self.attributes().ostype_in(self.translation.scope()) == Some(Os::Linux) {
+            // What cannot be found out now is not missing from an open dump.
+            let _ = self.read_lowcore();
+        }
+    }
+
+    /// Sets `linux.vmcoreinfo.raw` of an s390x kernel from where its lowcore
+    /// says that it is, unless it is known already.
+    fn read_lowcore(&self) -> Result<()> {
+        let attributes = self.attributes();
+        let known =
+            attributes.reference(Some("linux.vmcoreinfo.raw")).and_then(|raw| attributes.is_set(raw))?;
+        if known || attributes.string("arch.name").as_deref() != Some(Arch::S390x.name()) {
+            return Ok(());
+        }
+        let found = find_vmcoreinfo(&mut |address, bytes| self.read(Space::KernelPhysical, address, bytes))?;
+        match found {
+            Some(Vmcoreinfo::Text(text)) => self
+                .dump
+                .describe(|facts| facts.set_blob("linux.vmcoreinfo.raw", text))
+                .context(|| "Cannot set VMCOREINFO"),
+            Some(Vmcoreinfo::Note(note)) => self.dump.describe(|facts| notes::noarch(facts, &note)),
+            None => Ok(()),
+        }
     }
 
     /// Sets `linux.uts.*` from memory, where VMCOREINFO says where it is and

@@ -42,6 +42,17 @@ pub(super) struct Own {
     // Shared, so that nothing of the user runs while something is locked.
     private: Lock<Option<SharedAny>>,
     callbacks: Lock<Shared<Callbacks>>,
+    /// Whether translation is being set up for this context.
+    building: Lock<bool>,
+}
+
+/// While it lives, translation is being set up.
+pub(super) struct Building<'a>(&'a Lock<bool>);
+
+impl Drop for Building<'_> {
+    fn drop(&mut self) {
+        *self.0.lock() = false;
+    }
 }
 
 impl Own {
@@ -50,7 +61,17 @@ impl Own {
         if broken(Fault::LostOwn) {
             return Own::default();
         }
-        Own { private: Lock::new(self.private.lock().clone()), callbacks: Lock::new(self.callbacks()) }
+        Own {
+            building: Lock::new(false),
+            private: Lock::new(self.private.lock().clone()),
+            callbacks: Lock::new(self.callbacks()),
+        }
+    }
+
+    /// Begins to set translation up, unless that is under way.
+    pub fn begin_building(&self) -> Option<Building<'_>> {
+        let under_way = core::mem::replace(&mut *self.building.lock(), true);
+        (!under_way).then(|| Building(&self.building))
     }
 
     /// The callbacks as they are now.

@@ -12,6 +12,8 @@
 //! ([`Effects`]) is done here afterwards, unlocked: opening files, a new page
 //! cache, a new snapshot.
 
+mod block;
+mod options;
 mod translation;
 mod vmcoreinfo;
 
@@ -29,8 +31,10 @@ use crate::format::{FORMATS, Format, Opening, Spaces};
 use crate::io::{FileSet, MmapPolicy, Source};
 use crate::sync::{Counter, Fault, Lock, MaybeSend, MaybeSync, Shared, broken};
 
+pub(crate) use block::PageBuffers;
+pub(crate) use options::translation_options;
 pub(crate) use translation::Translation;
-pub(crate) use vmcoreinfo::{Vmcoreinfo, Wording};
+pub(crate) use vmcoreinfo::{Vmcoreinfo, Wording, value_below};
 
 /// Everything that a read needs to know, as it was at one moment.
 pub(crate) struct Snapshot {
@@ -350,6 +354,8 @@ impl Dump {
         self.attributes.set(attr, Value::from(format.name()), false, &mut effects)?;
         effects.cache = true;
         self.publish(&effects, |opened| *opened = Some(Opened { format, files, pages: None }));
+        // What was tried meanwhile could not read any page.
+        self.attributes.all_translations_changed();
         Ok(())
     }
 

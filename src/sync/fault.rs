@@ -27,6 +27,10 @@ pub enum Fault {
     ComputedTwice,
     /// A blob is replaced although it is pinned.
     IgnoredPin,
+    /// A translation is shared before it is complete.
+    HalfBuilt,
+    /// A translation of one's own is that of the original.
+    SharedScope,
     /// A change that translation depends on is not noted.
     UnnoticedChange,
     /// Page cache: there is one more page than slots.

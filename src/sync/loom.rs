@@ -40,6 +40,12 @@ impl<T> Lock<T> {
     }
 }
 
+impl<T: Default> Default for Lock<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
 /// Shared or exclusive access to a small piece of state.
 pub struct RwLock<T>(loom::sync::RwLock<T>);
 

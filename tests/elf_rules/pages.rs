@@ -142,7 +142,8 @@ fn stored_bytes_are_found_in_the_unstored_tail_of_another_segment() {
             let a = load(0x40000, 0x40000, 1, 0x3000).memsz(0x7000);
             let b = load(0x44000, 0x44000, 2, 0x1000).memsz(0x2000);
             let (first, second) = if swapped { (b, a) } else { (a, b) };
-            let dump = open(ElfBuilder::new(class, order, 62).segment(first).segment(second).build());
+            let dump =
+                open_untranslated(ElfBuilder::new(class, order, 62).segment(first).segment(second).build());
             let check = |zero: bool| {
                 for (space, translated) in
                     [(Space::MachinePhysical, not_found()), (Space::KernelVirtual, no_way())]
@@ -245,7 +246,7 @@ fn whole_pages_do_not_pass_the_page_cache() {
 // 5.1
 #[test]
 fn a_page_that_ends_where_a_segment_begins_is_none() {
-    let dump = open(
+    let dump = open_untranslated(
         x86_64().segment(load(0x1_1000, 0x5000, 1, 0x1000)).segment(load(0x1_8000, 0x9010, 2, 8)).build(),
     );
     for page in [0x3000, 0x4000, 0x6000, 0x8000, 0xa000] {

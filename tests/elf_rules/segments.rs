@@ -7,12 +7,12 @@ use super::*;
 fn physical_address_0_everywhere_is_unknown_but_not_for_one_segment() {
     for (class, order) in encodings() {
         let file = || ElfBuilder::new(class, order, 62).segment(load(0x8000_0000, 0, 1, 0x2000));
-        let one = open(file().build());
+        let one = open_untranslated(file().build());
         assert!(one.spaces().contains(Space::MachinePhysical));
         assert!(phys(&one, 0x1000).unwrap() == data(1, 0x2000)[0x1000..]);
         assert_eq!((one.number("max_pfn").unwrap(), stored(&one)), (2, vec![(0, 1)]));
 
-        let two = open(file().segment(load(0x9000_0000, 0, 2, 0x1000)).build());
+        let two = open_untranslated(file().segment(load(0x9000_0000, 0, 2, 0x1000)).build());
         assert!(
             !two.spaces().contains(Space::MachinePhysical) && two.spaces().contains(Space::KernelVirtual)
         );
@@ -25,10 +25,10 @@ fn physical_address_0_everywhere_is_unknown_but_not_for_one_segment() {
         assert!(virt(&two, 0x9000_0000).unwrap() == data(2, 0x1000));
 
         // One address is enough; a note is no segment of memory.
-        let mixed = open(file().segment(load(0x9000_0000, 0x5000, 2, 0x1000)).build());
+        let mixed = open_untranslated(file().segment(load(0x9000_0000, 0x5000, 2, 0x1000)).build());
         assert!(phys(&mixed, 0).unwrap() == data(1, 0x2000)[..0x1000]);
         assert_eq!(stored(&mixed), [(0, 1), (5, 5)]);
-        let noted = open(file().note(notes_of(order, [Note::vmcoreinfo("A=1")])).build());
+        let noted = open_untranslated(file().note(notes_of(order, [Note::vmcoreinfo("A=1")])).build());
         assert_eq!(stored(&noted), [(0, 1)]);
     }
 }
@@ -81,7 +81,7 @@ fn spaces_are_those_of_the_summary() {
         (two().note(xen()), &[]),
     ];
     for (file, spaces) in rows {
-        let dump = open(file.build());
+        let dump = open_untranslated(file.build());
         let reason = if spaces.is_empty() { "No suitable capabilities" } else { "No way to translate" };
         for space in [KernelPhysical, MachinePhysical, KernelVirtual] {
             assert_eq!(dump.spaces().contains(space), spaces.contains(&space));
@@ -96,7 +96,7 @@ fn spaces_are_those_of_the_summary() {
 // 5.1, step 3
 #[test]
 fn virtual_addresses_of_no_segment_are_translated() {
-    let dump = open(x86_64().segment(load(0x8000, 0x1000, 1, 0x1000)).build());
+    let dump = open_untranslated(x86_64().segment(load(0x8000, 0x1000, 1, 0x1000)).build());
     for address in [0, 0x7fff, 0x9000, 0xffff_8000_0000_0000, u64::MAX] {
         assert_eq!(failure(dump.read(Space::KernelVirtual, address, &mut [0; 1])), no_way());
         assert!(dump.packing(Space::KernelVirtual, address).is_err(), "{address:x}");
@@ -109,9 +109,9 @@ fn virtual_addresses_of_no_segment_are_translated() {
 // 14.3: QEMU without paging.
 #[test]
 fn virtual_address_0_in_all_of_several_segments_means_nothing() {
-    let one = open(x86_64().load(0x5000, data(1, 0x1000)).build());
+    let one = open_untranslated(x86_64().load(0x5000, data(1, 0x1000)).build());
     assert!(virt(&one, 0).unwrap() == data(1, 0x1000));
-    let two = open(x86_64().load(0x5000, data(1, 0x1000)).load(0x9000, data(2, 0x1000)).build());
+    let two = open_untranslated(x86_64().load(0x5000, data(1, 0x1000)).load(0x9000, data(2, 0x1000)).build());
     assert_eq!(failure(virt(&two, 0)), no_way());
     assert!(phys(&two, 0x9000).unwrap() == data(2, 0x1000));
 }

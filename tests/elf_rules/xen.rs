@@ -34,8 +34,9 @@ fn kernel(dump: &Context, pfn: u64) -> Result<Vec<u8>> {
 fn pages_of_an_auto_translated_domain_are_found_by_their_pfn_in_both_spaces() {
     let frames = [3, 4, 5, 6, 30, 29, 28, 27, 26, 50, 8, 48, 47, 10, 11, 12, 40];
     for (class, order) in encodings() {
-        let dump =
-            open(empty(class, order).section(pages(17)).section(Section::xen_pfn(order, &frames)).build());
+        let dump = open_untranslated(
+            empty(class, order).section(pages(17)).section(Section::xen_pfn(order, &frames)).build(),
+        );
         assert_eq!(dump.string("file.format").unwrap(), "xc_core_elf");
         assert_eq!((dump.number("xen.type").unwrap(), dump.number("xen.xlat").unwrap()), (2, 0));
         assert_eq!(dump.number("max_pfn").unwrap(), 51);

@@ -25,6 +25,14 @@ pub fn open(bytes: impl Into<Vec<u8>>) -> Context {
     try_open(bytes).expect("the dump opens")
 }
 
+/// Opens one file with nothing to translate by. That the translation cannot be
+/// set up is told once, and has been.
+pub fn open_untranslated(bytes: impl Into<Vec<u8>>) -> Context {
+    let dump = open(bytes);
+    let _ = dump.translation_system();
+    dump
+}
+
 /// Opens one file, or says why not.
 pub fn try_open(bytes: impl Into<Vec<u8>>) -> Result<Context> {
     try_open_sources(vec![source(bytes)])

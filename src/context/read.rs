@@ -1,0 +1,167 @@
+//! Reading memory: from addresses to pages of the dump.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::{Context, no_way};
+use crate::dump::{Opened, Snapshot};
+use crate::error::{Error, Result, ResultExt};
+use crate::format::{Address, Place, Space};
+
+impl Context {
+    /// Reads `buf.len()` bytes at `address`.
+    ///
+    /// # Errors
+    /// `NoData` for pages that are not stored, `Corrupt` for pages that cannot
+    /// be decompressed, `AddrXlat` for addresses that cannot be translated,
+    /// `Busy` (`Cache is fully utilized`) if every slot of the page cache is
+    /// pinned: a retry may succeed, and attribute `cache.size` should be
+    /// raised if more threads read than there are slots.
+    pub fn read(&self, space: Space, address: u64, buf: &mut [u8]) -> Result<()> {
+        self.read_partial(space, address, buf).1
+    }
+
+    /// Like [`Context::read`], but also tells how many bytes were read before
+    /// the page that failed; the rest of `buf` is untouched.
+    pub fn read_partial(&self, space: Space, address: u64, buf: &mut [u8]) -> (usize, Result<()>) {
+        let mut done = 0;
+        let result = self.call(|| {
+            let snapshot = self.snapshot();
+            let mut at = address;
+            while done < buf.len() {
+                let n = self.page(&snapshot, Address { space, value: at }, |bytes| {
+                    let rest = &mut buf[done..];
+                    let n = bytes.len().min(rest.len());
+                    rest[..n].copy_from_slice(&bytes[..n]);
+                    n
+                })?;
+                done += n;
+                at = at.wrapping_add(n as u64);
+            }
+            Ok(())
+        });
+        (done, result)
+    }
+
+    /// Reads the bytes at `address` up to (without) the first NUL.
+    ///
+    /// # Errors
+    /// Those of [`Context::read`]; `System` (`Cannot enlarge string to <n> bytes`).
+    pub fn read_string(&self, space: Space, address: u64) -> Result<Vec<u8>> {
+        self.call(|| {
+            let snapshot = self.snapshot();
+            let mut text = Vec::new();
+            let mut at = address;
+            loop {
+                let ended = self.page(&snapshot, Address { space, value: at }, |bytes| {
+                    let end = bytes.iter().position(|byte| *byte == 0);
+                    let found = &bytes[..end.unwrap_or(bytes.len())];
+                    at = at.wrapping_add(bytes.len() as u64);
+                    text.try_reserve(found.len()).map_err(|_| {
+                        Error::system(format!("Cannot enlarge string to {} bytes", text.len() + found.len()))
+                    })?;
+                    text.extend_from_slice(found);
+                    Ok(end.is_some())
+                })??;
+                if ended {
+                    return Ok(text);
+                }
+            }
+        })
+    }
+
+    /// Calls `look` with the bytes from `address` to the end of its page, or
+    /// of what translates alike.
+    fn page<R>(&self, snapshot: &Snapshot, address: Address, look: impl FnOnce(&[u8]) -> R) -> Result<R> {
+        let direct = snapshot.opened.as_ref().filter(|opened| opened.format.spaces().contains(address.space));
+        let found = match direct {
+            Some(opened) => {
+                let part = Part::of(opened, address, u64::MAX)?;
+                match opened.format.locate(&snapshot.geometry, part.page)? {
+                    // Not dumped by this address; by another one, perhaps.
+                    Place::Translate => self.translate(snapshot, &*self.system(snapshot)?, address)?,
+                    place => return self.stored(snapshot, opened, part, place, look),
+                }
+            }
+            None => {
+                let system = self.system(snapshot)?;
+                self.translate(snapshot, &system, address).context(|| "Cannot get page I/O address")?
+            }
+        };
+        let (address, endoff) = found;
+        let opened = snapshot.opened.as_ref().ok_or_else(|| no_way(snapshot))?;
+        let part = Part::of(opened, address, endoff)?;
+        let place = opened.format.locate(&snapshot.geometry, part.page)?;
+        self.stored(snapshot, opened, part, place, look)
+    }
+
+    fn stored<R>(
+        &self,
+        snapshot: &Snapshot,
+        opened: &Opened,
+        part: Part,
+        place: Place,
+        look: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R> {
+        let Part { page, start, end } = part;
+        opened.look_at(&snapshot.geometry, page, place, &self.buffers, |held| look(&held[start..end]))
+    }
+}
+
+/// A part of a page.
+#[derive(Clone, Copy)]
+struct Part {
+    page: Address,
+    start: usize,
+    end: usize,
+}
+
+impl Part {
+    /// From `address` to the end of its page, and `endoff` behind it at most.
+    fn of(opened: &Opened, address: Address, endoff: u64) -> Result<Part> {
+        let (shift, cache) = opened.page_cache()?;
+        let start = (address.value & ((1u64 << shift) - 1)) as usize;
+        let left = cache.page_size() - start;
+        let wanted = usize::try_from(endoff).map_or(usize::MAX, |endoff| endoff.saturating_add(1));
+        let page = Address { value: address.value - start as u64, ..address };
+        Ok(Part { page, start, end: start + left.min(wanted) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attr::Value;
+    use crate::error::Status;
+    use crate::io::ReadAt;
+    use crate::sync::Shared;
+    use alloc::vec;
+
+    /// Bytes that cannot be used in place.
+    struct Stored(Vec<u8>);
+
+    impl ReadAt for Stored {
+        fn read_at(&self, pos: u64, buf: &mut [u8]) -> Result<usize> {
+            self.0.read_at(pos, buf)
+        }
+    }
+
+    #[test]
+    fn a_page_size_without_bounds_takes_no_memory() {
+        use kdumpfile_testkit::elf::{ElfBuilder, Segment};
+        let page_size = 1u64 << 33;
+        let arch = kdumpfile_testkit::arch::Arch::X86_64;
+        // A page that is stored as a whole, and one that must be put together.
+        let whole = Segment::load(0, vec![7; 64]).memsz(2 * page_size).filesz(2 * page_size);
+        let parts = Segment::load(4 * page_size, vec![7; 64]);
+        let file = ElfBuilder::for_arch(arch).segment(whole).segment(parts).build();
+        let dump = Context::new();
+        dump.open(vec![Shared::new(Stored(file))]).unwrap();
+        dump.set("arch.page_size", Value::Number(page_size)).unwrap();
+        for address in [0, 4 * page_size] {
+            let error = dump.read(Space::MachinePhysical, address, &mut [0; 64]).unwrap_err();
+            assert_eq!(error.status(), Status::System);
+            assert_eq!(error.message(), "Cannot allocate page buffer (8589934592 bytes)");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Translating addresses with what the dump and the user say.
+//!
+//! The system of maps and methods is made when it is first needed, and anew
+//! after something changed that it depends on. Whoever makes it does so
+//! alone and then shares it: others make their own meanwhile rather than
+//! wait, or use one that is only half done.
+
+use super::Context;
+use super::record::{DumpRecord, caps_of, full_addr, space_of};
+use crate::attr::{Attributes, Value};
+use crate::dump::{PageBuffers, Snapshot, translation_options};
+use crate::error::{Error, Result};
+use crate::format::{Address, Space};
+use crate::sync::{Fault, Shared, broken};
+use crate::xlat::{self, Callbacks, Ctx, Kind, MethodIndex, System, os};
+
+/// Where the kernel's text begins on x86_64, less its load offset
+/// (Documentation/arch/x86/x86_64/mm.rst).
+const X86_64_KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
+
+impl Context {
+    /// What translation asks when nobody above knows.
+    pub(super) fn record(&self) -> Shared<dyn Callbacks> {
+        Shared::new(DumpRecord {
+            translation: self.translation.clone(),
+            own: Shared::downgrade(&self.own),
+            buffers: PageBuffers::default(),
+        })
+    }
+
+    /// The context of translation, for its own calls and to add callbacks
+    /// ([`Ctx::chain`]). At the bottom of the chain is this dump.
+    pub fn xlat(&self) -> &Ctx {
+        self.xlat.get_or_init(|| Ctx::new(Shared::new(xlat::Chain::with_base(self.record()))))
+    }
+
+    /// The maps and methods of this dump, set up as the attributes say now.
+    ///
+    /// # Errors
+    /// What keeps the set-up from being complete, once: after that the system
+    /// is there as far as it got, until something changes that it depends on.
+    pub fn translation_system(&self) -> Result<Shared<System>> {
+        self.call(|| {
+            let snapshot = self.snapshot();
+            self.system(&snapshot)
+        })
+    }
+
+    /// The address in space `to` that stands for `address` in space `from`.
+    ///
+    /// # Errors
+    /// `NoData` if what the translation needs is not in the dump; `AddrXlat`
+    /// if the address is not mapped, or cannot be translated.
+    pub fn translate_address(&self, from: Space, address: u64, to: Space) -> Result<u64> {
+        self.call(|| {
+            let snapshot = self.snapshot();
+            let system = self.system(&snapshot)?;
+            let source = full_addr(Address { space: from, value: address });
+            let target = self.xlat().convert(Some(&system), xlat::AddrSpace(to as i32), source);
+            target.map(|target| target.addr).map_err(xlat::Error::into_dump)
+        })
+    }
+
+    /// The system of maps and methods, set up as far as that is possible.
+    pub(super) fn system(&self, snapshot: &Snapshot) -> Result<Shared<System>> {
+        let changes = self.translation.scope().changes();
+        if let Some((seen, system)) = &*self.system.borrow()
+            && *seen == changes
+        {
+            return Ok(system.clone());
+        }
+        let system = match self.translation.system(changes) {
+            Some(system) => system,
+            // Without pages there is nothing to set it up from.
+            None if snapshot.spaces().is_empty() => return Ok(Shared::default()),
+            None => {
+                // A callback that reads from the context that asks it gets
+                // what there is: nothing yet.
+                let Some(_building) = self.own.begin_building() else { return Ok(Shared::default()) };
+                if broken(Fault::HalfBuilt) {
+                    self.translation.keep(changes, Shared::default());
+                }
+                let (system, outcome) = self.set_up()?;
+                self.translation.keep(changes, system.clone());
+                if let Err(error) = outcome {
+                    self.system.replace(Some((changes, system)));
+                    return Err(error);
+                }
+                system
+            }
+        };
+        self.system.replace(Some((changes, system.clone())));
+        Ok(system)
+    }
+
+    /// Sets a system up: what came of it, and what went wrong.
+    fn set_up(&self) -> Result<(Shared<System>, Result<()>)> {
+        let attributes = self.attributes();
+        let mut system = System::new();
+        if attributes.string("arch.name").is_none() {
+            return Ok((Shared::new(system), Ok(())));
+        }
+        let mut options = translation_options(attributes, self.translation.scope())?;
+        let outcome = os::init(&mut system, self.xlat(), &options).map_err(xlat::Error::into_dump);
+        if outcome.is_err() {
+            return Ok((Shared::new(system), outcome));
+        }
+        note_entry_size(attributes, &system);
+        if options.os == Some(os::OsType::Linux)
+            && options.arch.as_deref() == Some("x86_64")
+            && attributes.number("linux.phys_base").is_none()
+        {
+            let text = system.method(MethodIndex::KTEXT).map(|method| &method.kind);
+            if let Some(Kind::Linear(offset)) = text {
+                let base = offset.wrapping_add(X86_64_KERNEL_MAP);
+                attributes.note("linux.phys_base", Value::Address(base));
+            } else if attributes.number("xen.type").is_some_and(|kind| kind != 0) {
+                attributes.note("linux.phys_base", Value::Address(0));
+                options.phys_base.get_or_insert(0);
+                let outcome = os::init(&mut system, self.xlat(), &options).map_err(xlat::Error::into_dump);
+                return Ok((Shared::new(system), outcome));
+            }
+        }
+        Ok((Shared::new(system), Ok(())))
+    }
+
+    /// Translates to a space that the dump is stored by: the address there,
+    /// and for how many bytes more, at least, it goes on in parallel.
+    pub(super) fn translate(
+        &self,
+        snapshot: &Snapshot,
+        system: &System,
+        address: Address,
+    ) -> Result<(Address, u64)> {
+        let source = full_addr(address);
+        let caps = caps_of(snapshot).without(source.space);
+        let run = self.xlat().run(Some(system), caps, source).map_err(xlat::Error::into_dump)?;
+        let no_space = || Error::new(crate::Status::AddrXlat, "Unrecognized address space");
+        let space = space_of(run.target.space).ok_or_else(no_space)?;
+        Ok((Address { space, value: run.target.addr }, run.endoff))
+    }
+}
+
+/// Sets `arch.pteval_size` to the size of an entry of the kernel's page
+/// tables, unless somebody knows it better.
+fn note_entry_size(attributes: &Attributes, system: &System) {
+    let Some(Kind::Pgt(table)) = system.method(MethodIndex::PGT).map(|method| &method.kind) else { return };
+    if let (None, Some(shift)) = (attributes.number("arch.pteval_size"), table.form.format().pteval_shift()) {
+        attributes.note("arch.pteval_size", Value::Number(1 << shift));
+    }
+}
