@@ -16,10 +16,12 @@ mod ostype;
 mod own;
 mod read;
 mod record;
+mod scan;
 mod translate;
 mod vmcoreinfo;
 
 pub use own::{Callbacks, SymbolValue};
+pub use scan::{FoundVmcoreinfo, VmcoreinfoScan};
 
 use alloc::string::String;
 use alloc::vec::Vec;
