@@ -3,7 +3,7 @@
 //! invariant.
 //!
 //! Each model names a fault of the library (`kdumpfile::sync::Fault`) that it
-//! must notice. [`models!`] makes one test of it:
+//! must notice. `models!` makes one test of it:
 //!
 //! | build | the test |
 //! | --- | --- |
@@ -24,12 +24,16 @@ pub struct Bounds {
     /// How often a thread may be interrupted where it could go on; `None`
     /// explores every order.
     pub preemptions: Option<usize>,
+    /// How many steps an execution may have; `None` is what loom allows. It is
+    /// what ends a thread that waits for another one without end.
+    pub branches: Option<usize>,
 }
 
 /// Explores `model`, and counts its executions.
 fn count(executions: &Arc<AtomicU64>, bounds: Bounds, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = bounds.preemptions;
+    builder.max_branches = bounds.branches.unwrap_or(builder.max_branches);
     let executions = executions.clone();
     builder.check(move || {
         executions.fetch_add(1, Ordering::Relaxed);
@@ -84,17 +88,21 @@ pub fn check(name: &str, fault: Fault, bounds: Bounds, model: impl Fn() + Sync +
 }
 
 /// Declares models: `name => Fault, || { body }`, or
-/// `name (preemptions 2) => Fault, || { body }` where every order is too much.
+/// `name (preemptions 2) => Fault, || { body }` where every order is too much,
+/// or `name (preemptions 2, branches 5000) => ...` where one is long as well.
 #[macro_export]
 macro_rules! models {
-    ($($(#[$meta:meta])* $name:ident $((preemptions $most:literal))? => $fault:expr, || $body:block)*) => {
+    ($($(#[$meta:meta])* $name:ident $((preemptions $most:literal $(, branches $branches:literal)?))? => $fault:expr, || $body:block)*) => {
         $(
             $(#[$meta])*
             #[test]
             fn $name() {
                 #[allow(unused_mut)]
                 let mut bounds = $crate::Bounds::default();
-                $(bounds.preemptions = Some($most);)?
+                $(
+                    bounds.preemptions = Some($most);
+                    $(bounds.branches = Some($branches);)?
+                )?
                 let fault: kdumpfile::sync::Fault = $fault;
                 $crate::check(stringify!($name), fault, bounds, || $body);
             }
