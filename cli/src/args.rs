@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+
+use crate::help;
+use crate::number;
 
 /// Look into kernel crash dumps (vmcore)
 ///
 /// Opens what makedumpfile, /proc/vmcore, QEMU and others write, and tells
 /// what is in it, in words or (with --json) for programs.
 #[derive(Parser)]
-#[command(name = "kdumpfile", version, after_help = MAIN_HELP, arg_required_else_help = true)]
+#[command(name = "kdumpfile", version, after_help = help::MAIN, arg_required_else_help = true)]
 pub struct CommandLine {
     /// Write JSON instead of text
     #[arg(long, global = true)]
@@ -18,30 +21,18 @@ pub struct CommandLine {
     pub command: Command,
 }
 
-const MAIN_HELP: &str = "\
-Examples:
-  kdumpfile info                          a tour without a dump: the built-in sample
-  kdumpfile info vmcore                   what happened, where, and what is missing
-  kdumpfile info part1 part2 part3        a split dump: name all of its parts
-  kdumpfile attr vmcore --key linux.uts   facts about the dump, by name
-  kdumpfile hash vmcore                   are these two dumps the same memory?
-  kdumpfile read vmcore --phys 0x1000 64  bytes of memory
-
-'sample:' in the place of a FILE is the built-in sample.
-Exit codes: 0 done, 1 the dump says no (data missing or corrupt), 2 wrong usage.";
-
 /// What to do.
 #[derive(Subcommand)]
 pub enum Command {
     /// Tell what the dump is: kernel, time of crash, memory, CPUs, what is missing
-    #[command(after_help = INFO_HELP)]
+    #[command(after_help = help::INFO)]
     Info {
         /// The dump, or all parts of a split dump; none: the built-in sample
         #[arg(value_name = "FILE")]
         files: Vec<PathBuf>,
     },
     /// List the attributes of the dump: everything that is known about it
-    #[command(after_help = ATTR_HELP)]
+    #[command(after_help = help::ATTR)]
     Attr {
         #[command(flatten)]
         files: Files,
@@ -50,7 +41,7 @@ pub enum Command {
         keys: Vec<String>,
     },
     /// List which pages are in the dump, as ranges of PFNs
-    #[command(after_help = PAGES_HELP)]
+    #[command(after_help = help::PAGES)]
     Pages {
         #[command(flatten)]
         files: Files,
@@ -59,7 +50,7 @@ pub enum Command {
         memory: bool,
     },
     /// Compute the SHA-256 of all pages in the dump
-    #[command(after_help = HASH_HELP)]
+    #[command(after_help = help::HASH)]
     Hash {
         #[command(flatten)]
         files: Files,
@@ -67,9 +58,47 @@ pub enum Command {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
         threads: Option<u16>,
     },
-    /// Read memory by its physical address
-    #[command(after_help = READ_HELP, group(ArgGroup::new("space").required(true).args(["phys", "machine"])))]
-    Read(Read),
+    /// Read memory by its physical or virtual address, or by the name of a symbol
+    #[command(
+        after_help = help::READ,
+        group(ArgGroup::new("space").required(true).args(["phys", "machine", "virt", "symbol"]))
+    )]
+    Read(Box<Read>),
+    /// Translate addresses, or show how page tables do it
+    #[command(after_help = help::XLAT)]
+    Xlat(Box<Xlat>),
+    /// List how addresses are translated: the five maps, their methods, regions of the kernel
+    #[command(after_help = help::MAPS)]
+    Maps {
+        #[command(flatten)]
+        files: Files,
+        #[command(flatten)]
+        translation: Translation,
+    },
+    /// List the registers of the CPUs
+    #[command(after_help = help::REGS)]
+    Regs {
+        #[command(flatten)]
+        set: OneFile,
+        /// Only this CPU
+        #[arg(value_name = "CPU")]
+        cpu: Option<u64>,
+    },
+    /// Write VMCOREINFO, what the kernel says of itself, or search memory for it
+    #[command(after_help = help::VMCOREINFO)]
+    Vmcoreinfo {
+        #[command(flatten)]
+        files: Files,
+        /// Search the memory in the dump and list what is found
+        #[arg(long)]
+        scan: bool,
+        /// Search, and write the text with this number in the list
+        #[arg(long = "use", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        number: Option<u32>,
+        /// Whose VMCOREINFO [default: what the dump shows]
+        #[arg(long, value_name = "OS", conflicts_with_all = ["scan", "number"])]
+        os: Option<Os>,
+    },
 }
 
 /// The files of one dump.
@@ -80,131 +109,145 @@ pub struct Files {
     pub files: Vec<PathBuf>,
 }
 
-/// What to read.
+/// The files of one dump, where other arguments follow.
 #[derive(Args)]
-pub struct Read {
+pub struct OneFile {
     /// The dump, or the first part of a split dump
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// Another part of a split dump (may be repeated)
+    #[arg(long = "part", value_name = "FILE")]
+    pub parts: Vec<PathBuf>,
+}
+
+impl OneFile {
+    /// All of them.
+    pub fn files(&self) -> Vec<PathBuf> {
+        [&self.file].into_iter().chain(&self.parts).cloned().collect()
+    }
+}
+
+/// What the user knows about the kernel whose addresses are translated.
+#[derive(Args)]
+#[command(next_help_heading = "Translation")]
+pub struct Translation {
+    /// Whose addresses they are [default: what the dump shows]
+    #[arg(long, value_name = "OS")]
+    pub os: Option<Os>,
+    /// Take VMCOREINFO from this file ('kdumpfile vmcoreinfo' writes one)
+    #[arg(long, value_name = "FILE")]
+    pub vmcoreinfo: Option<PathBuf>,
+    /// Take symbols from this copy of /proc/kallsyms
+    #[arg(long, value_name = "FILE")]
+    pub kallsyms: Option<PathBuf>,
+    /// Take symbols from this System.map; moved as KASLR did, if VMCOREINFO says so
+    #[arg(long, value_name = "FILE")]
+    pub system_map: Option<PathBuf>,
+    /// Set an attribute first, as in arch.name=x86_64 (may be repeated)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+}
+
+/// An operating system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Os {
+    /// The Linux kernel
+    Linux,
+    /// The Xen hypervisor
+    Xen,
+}
+
+impl Os {
+    /// As attribute `addrxlat.ostype` names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Os::Linux => "linux",
+            Os::Xen => "xen",
+        }
+    }
+}
+
+/// What to read.
+#[derive(Args)]
+pub struct Read {
+    #[command(flatten)]
+    pub set: OneFile,
     /// ADDR is physical as the kernel sees it (KPHYSADDR)
     #[arg(long)]
     pub phys: bool,
     /// ADDR is physical as the machine sees it (MACHPHYSADDR): differs under Xen
     #[arg(long)]
     pub machine: bool,
-    /// Where to begin: decimal, or hex after 0x
-    #[arg(value_name = "ADDR", value_parser = parse_address)]
-    pub address: u64,
+    /// ADDR is a virtual address of the kernel (KVADDR)
+    #[arg(long)]
+    pub virt: bool,
+    /// ADDR is a symbol of the kernel: NAME or NAME+OFFSET (in hex)
+    #[arg(long)]
+    pub symbol: bool,
+    /// Where to begin: decimal, or hex after 0x; with --symbol a name
+    #[arg(value_name = "ADDR")]
+    pub address: String,
     /// How many bytes: decimal, or hex after 0x; K, M and G multiply by 1024
-    #[arg(value_name = "LEN", value_parser = parse_length)]
+    #[arg(value_name = "LEN", value_parser = number::length)]
     pub length: u64,
-    /// Another part of a split dump (may be repeated)
-    #[arg(long = "part", value_name = "FILE")]
-    pub parts: Vec<PathBuf>,
     /// Write a hexdump (the default)
     #[arg(long, conflicts_with_all = ["raw", "json"])]
     pub hex: bool,
     /// Write the bytes as they are
     #[arg(long, conflicts_with = "json")]
     pub raw: bool,
+    #[command(flatten)]
+    pub translation: Translation,
 }
 
-const INFO_HELP: &str = "\
-Examples:
-  kdumpfile info
-  kdumpfile info /var/crash/202611240328/vmcore
-  kdumpfile info --json vmcore | jq -r .kernel.release
+/// A space of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AddressSpace {
+    /// Virtual address of the kernel (KVADDR)
+    Kv,
+    /// Physical address as the kernel sees it (KPHYSADDR)
+    Kphys,
+    /// Physical address as the machine sees it (MACHPHYSADDR)
+    Mach,
+}
 
-JSON (what is not known is null):
-  files          list of names; [\"sample:\"] for the built-in sample
-  sample         whether this is the built-in sample
-  file_bytes     size of all files
-  format         name, description
-  arch           name, inferred (from what, if the dump does not say it),
-                 byte_order (\"little\", \"big\"), pointer_bytes, page_bytes
-  kernel         sysname, release, version, machine, nodename, build_id
-  crash_time     unix (seconds), utc
-  memory         ram_pages, present_pages, excluded_pages (RAM that is not present), max_pfn
-  codecs         pages (codec -> number), looked_at (pages), sampled (whether not
-                 all pages were looked at)
-  cpus           number, list of {cpu, pid, register, value (hex)}: instruction pointers
-  missing        list of {what, text}";
+impl AddressSpace {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [AddressSpace; 3] = [AddressSpace::Kv, AddressSpace::Kphys, AddressSpace::Mach];
 
-const ATTR_HELP: &str = "\
-Examples:
-  kdumpfile attr vmcore
-  kdumpfile attr vmcore --key arch.page_size --key cpu.0.reg
-  kdumpfile attr --json vmcore --key linux.vmcoreinfo.SYMBOL | jq -r 'keys[]'
-
-JSON: one object; the full path of each attribute leads to {\"type\", \"value\"}:
-  directory  no value
-  string     text
-  number     number
-  address    hex digits
-  bitmap     list of inclusive ranges [first, last]
-  blob       \"size\", \"sha256\" and \"hex\" (its first 8192 bytes) instead of \"value\"
-An attribute that cannot be computed has \"error\" instead.";
-
-const PAGES_HELP: &str = "\
-Examples:
-  kdumpfile pages vmcore
-  kdumpfile pages vmcore --memory
-  kdumpfile pages --json part1 part2 | jq '[.ranges[] | .[1] - .[0] + 1] | add'
-
-A PFN is a physical address divided by the page size.
-JSON: {\"page_size\": bytes, \"ranges\": [[first, last], ...]}, both inclusive.";
-
-const HASH_HELP: &str = "\
-Examples:
-  kdumpfile hash vmcore
-  kdumpfile hash part1 part2 part3 --threads 8
-  kdumpfile hash --json vmcore | jq -r .sha256
-
-The pages that 'kdumpfile pages' lists are read by machine physical address, in
-ascending order: dumps of one memory in different formats have one hash, if they
-hold the same pages. Pages that cannot be read are left out and reported.
-JSON: {\"pages\": number that were read, \"page_size\": bytes, \"sha256\": hex}, and
-after failures \"failed\" (number of pages) and \"error\" (about the first of them).";
-
-const READ_HELP: &str = "\
-Examples:
-  kdumpfile read vmcore --phys 0x1000 256
-  kdumpfile read vmcore --phys 0x1000000 4K --raw > page.bin
-  kdumpfile read part1 --part part2 --part part3 --machine 0x2a10000 4K
-  kdumpfile read --json sample: --phys 0x211fa00 64 | jq -r .bytes
-
-Reading stops at the first page that is not in the dump; what was read until
-then is written, the reason goes to standard error, and the exit code is 1.
-JSON: {\"address\": hex, \"length\": bytes asked for, \"bytes\": hex, \"error\": text or null}.";
-
-/// A decimal number, or a hex one after `0x`.
-fn parse_address(text: &str) -> Result<u64, String> {
-    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        // Not even a sign is a digit.
-        Some(digits) if digits.starts_with('+') => Err("not a hex number".into()),
-        Some(digits) => u64::from_str_radix(digits, 16).map_err(|error| format!("not a hex number: {error}")),
-        None if !text.starts_with('+') && text.bytes().all(|b| b.is_ascii_hexdigit()) => {
-            text.parse().map_err(|_| "not a decimal number (hex numbers begin with 0x)".into())
+    /// The key of addresses in JSON, and their title.
+    pub fn key(self) -> &'static str {
+        match self {
+            AddressSpace::Kv => "kvaddr",
+            AddressSpace::Kphys => "kphys",
+            AddressSpace::Mach => "machphys",
         }
-        None => Err("neither a decimal number nor hex after 0x".into()),
     }
 }
 
-/// A positive number of bytes with an optional binary suffix.
-fn parse_length(text: &str) -> Result<u64, String> {
-    let shift = match text.bytes().last().map(|b| b.to_ascii_uppercase()) {
-        Some(b'K') => 10,
-        Some(b'M') => 20,
-        Some(b'G') => 30,
-        _ => 0,
-    };
-    let digits = if shift == 0 { text } else { &text[..text.len() - 1] };
-    let number = parse_address(digits)?;
-    match number.checked_mul(1 << shift) {
-        Some(0) => Err("there is nothing to read".into()),
-        Some(bytes) => Ok(bytes),
-        None => Err("more than 64 bits can say".into()),
-    }
+/// What to translate.
+#[derive(Args)]
+pub struct Xlat {
+    #[command(flatten)]
+    pub set: OneFile,
+    /// Addresses in hex (with or without 0x), or symbols of the kernel: ADDR, NAME, NAME+OFFSET
+    #[arg(required = true, value_name = "ADDR")]
+    pub addresses: Vec<String>,
+    /// What the addresses are
+    #[arg(long, value_name = "SPACE", default_value = "kv")]
+    pub from: AddressSpace,
+    /// What to translate them to [default: both others]
+    #[arg(long, value_name = "SPACE")]
+    pub to: Option<AddressSpace>,
+    /// Show the page tables that translate them, level by level
+    #[arg(long)]
+    pub walk: bool,
+    /// Walk the page tables at this physical address, those of a process for example;
+    /// or kv:ADDR, kphys:ADDR, mach:ADDR, or a symbol
+    #[arg(long, value_name = "ADDR")]
+    pub root: Option<String>,
+    #[command(flatten)]
+    pub translation: Translation,
 }
 
 #[cfg(test)]
@@ -215,21 +258,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         CommandLine::command().debug_assert();
-    }
-
-    #[test]
-    fn numbers_are_decimal_or_hex_and_lengths_have_suffixes() {
-        assert_eq!(parse_address("0xffffffff81000000"), Ok(0xffff_ffff_8100_0000));
-        assert_eq!(parse_address("4096"), Ok(4096));
-        assert_eq!(parse_length("4k"), Ok(4096));
-        assert_eq!(parse_length("0x10M"), Ok(16 << 20));
-        assert_eq!(parse_length("2G"), Ok(2 << 30));
-        assert!(parse_address("ffff8880").unwrap_err().contains("0x"));
-        for bad in ["", "-1", "+1", "0x", "0x+1", "1 ", "0x1ffffffffffffffff", "é"] {
-            assert!(parse_address(bad).is_err(), "{bad}");
-        }
-        for bad in ["0", "K", "17179869184G", "1T", "éK"] {
-            assert!(parse_length(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -209,7 +209,9 @@ fn with_missing(context: &Context, mut info: Info) -> Info {
         add("arch", format!("the dump does not say its architecture; inferred from {from}"));
     }
     if context.get("linux.vmcoreinfo.raw").is_err() && context.get("xen.vmcoreinfo.raw").is_err() {
-        add("vmcoreinfo", "VMCOREINFO: no symbols, no offsets, no kernel release".into());
+        let text = "VMCOREINFO: no symbols, no offsets, no kernel release \
+                    ('kdumpfile vmcoreinfo FILE --scan' searches memory for it)";
+        add("vmcoreinfo", text.into());
     }
     if info.crash_time.is_none() {
         add("crash_time", "the time of the crash was not recorded".into());

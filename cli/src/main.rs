@@ -2,9 +2,11 @@
 //!
 //! | module | is |
 //! | --- | --- |
-//! | `args` | the command line and its help |
+//! | `args`, `help`, `number` | the command line, its help, numbers on it |
 //! | `open` | files to dumps, and advice when that fails |
-//! | `info`, `attr`, `pages`, `hash`, `read` | one command each |
+//! | `translation`, `symbols` | what translating addresses takes |
+//! | `info`, `attr`, `pages`, `hash`, `read`, `xlat`, `maps`, `regs`, `vmcoreinfo` | one command each |
+//! | `codecs`, `walk`, `pte` | how pages are packed; page tables and their bits |
 //! | `output`, `progress` | standard output; standard error while it takes long |
 //! | `failure` | errors and exit codes |
 
@@ -18,12 +20,22 @@ mod attr;
 mod codecs;
 mod failure;
 mod hash;
+mod help;
 mod info;
+mod maps;
+mod number;
 mod open;
 mod output;
 mod pages;
 mod progress;
+mod pte;
 mod read;
+mod regs;
+mod symbols;
+mod translation;
+mod vmcoreinfo;
+mod walk;
+mod xlat;
 
 use args::{Command, CommandLine};
 use failure::{Failure, Result};
@@ -49,10 +61,24 @@ fn run(args: CommandLine, out: &mut Output) -> Result<()> {
         Command::Attr { files, keys } => attr::run(&open::open(&files.files)?, &keys, json, out),
         Command::Pages { files, memory } => pages::run(&open::open(&files.files)?, memory, json, out),
         Command::Hash { files, threads } => hash::run(&open::open(&files.files)?, threads, json, out),
-        Command::Read(mut args) => {
-            let mut files = vec![std::mem::take(&mut args.file)];
-            files.append(&mut args.parts);
-            read::run(&open::open(&files)?, &args, json, out)
+        Command::Read(args) => read::run(&open::open(&args.set.files())?, &args, json, out),
+        Command::Xlat(args) => {
+            let dump = open::open(&args.set.files())?;
+            translation::prepare(&dump, &args.translation)?;
+            xlat::run(&dump, &args, json, out)
+        }
+        Command::Maps { files, translation } => {
+            let dump = open::open(&files.files)?;
+            translation::prepare(&dump, &translation)?;
+            maps::run(&dump, json, out)
+        }
+        Command::Regs { set, cpu } => regs::run(&open::open(&set.files())?, cpu, json, out),
+        Command::Vmcoreinfo { files, scan, number, os } => {
+            let dump = open::open(&files.files)?;
+            match scan || number.is_some() {
+                true => vmcoreinfo::scan(&dump, number, json, out),
+                false => vmcoreinfo::run(&dump, os, json, out),
+            }
         }
     }
 }

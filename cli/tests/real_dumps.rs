@@ -2,33 +2,11 @@
 
 mod common;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 
-use common::{Done, run};
+use common::{real_dumps, run, run_on};
 use kdumpfile_testkit::dumps::{self, RealDump};
 use serde_json::{Map, Value, json};
-
-/// Runs `command` on the files of a dump.
-fn run_on(dump: &RealDump, command: &str, more: &[&str]) -> Done {
-    let mut args: Vec<OsString> = vec![command.into()];
-    args.extend(dump.files.iter().map(OsString::from));
-    args.extend(more.iter().map(OsString::from));
-    run(&args)
-}
-
-/// All dumps of formats that the library has; the others are named.
-fn real_dumps() -> Vec<RealDump> {
-    let known: Vec<&str> = kdumpfile::format::FORMATS.iter().map(|row| row.0).collect();
-    let (supported, other): (Vec<_>, Vec<_>) =
-        dumps::real_dumps().unwrap_or_default().into_iter().partition(|dump| {
-            let format = dump.truth().as_opened().string("file.format").unwrap();
-            known.contains(&&*format)
-        });
-    for dump in other {
-        eprintln!("skipped: no format for {} yet", dump.name);
-    }
-    supported
-}
 
 /// What the reference says, with `arch.name` set where it cannot find that out.
 fn attributes(dump: &RealDump) -> Map<String, Value> {

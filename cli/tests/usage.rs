@@ -6,14 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use common::{command, run};
-
-/// A file below the target folder with these bytes.
-fn file(name: &str, bytes: &[u8]) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::write(&path, bytes).expect("file in the target folder");
-    path
-}
+use common::{command, file, run};
 
 #[test]
 fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
@@ -32,6 +25,25 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
         (&["read", "sample:", "--phys", "0x1000", "0"], "nothing to read"),
         (&["read", "sample:", "--phys", "0xffffffffffffffff", "2"], "64 bits"),
         (&["read", "sample:", "--phys", "0x1000", "64", "--raw", "--json"], "--json"),
+        (&["read", "sample:", "--virt", "ffff8880", "64"], "0x"),
+        (&["read", "sample:", "--symbol", "0x1000", "64"], "symbol"),
+        (&["read", "sample:", "--symbol", "init_task+x", "64"], "hex"),
+        (&["read", "sample:", "--virt", "--symbol", "init_task", "64"], "--symbol"),
+        (&["xlat", "sample:"], "ADDR"),
+        (&["xlat", "sample:", "12 34"], "neither a hex number nor a symbol"),
+        (&["xlat", "sample:", "1000", "--from", "virt"], "kphys"),
+        (&["xlat", "sample:", "1000", "--to", "kv"], "kvaddr"),
+        (&["xlat", "sample:", "1000", "--from", "kphys", "--walk"], "--from kv"),
+        (&["xlat", "sample:", "1000", "--from", "mach", "--root", "1000"], "--from kv"),
+        (&["xlat", "sample:", "init_task", "--from", "mach"], "virtual"),
+        (&["xlat", "sample:", "1000", "--root", "phys:1000"], "phys"),
+        (&["xlat", "sample:", "1000", "--os", "windows"], "linux"),
+        (&["xlat", "sample:", "1000", "--set", "arch.name"], "KEY=VALUE"),
+        (&["xlat", "sample:", "1000", "--set", "arch.bogus=1"], "No such key"),
+        (&["xlat", "sample:", "1000", "--set", "arch.page_size=4K"], "arch.page_size"),
+        (&["regs", "sample:", "zero"], "CPU"),
+        (&["vmcoreinfo", "sample:", "--use", "0"], "--use"),
+        (&["vmcoreinfo", "sample:", "--scan", "--os", "xen"], "--os"),
     ] {
         let done = run(args);
         assert_eq!(done.code, Some(2), "{args:?}: {}", done.stderr);
@@ -42,7 +54,7 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
 
 #[test]
 fn every_command_has_a_help_with_examples() {
-    for command in ["info", "attr", "pages", "hash", "read"] {
+    for command in ["info", "attr", "pages", "hash", "read", "xlat", "maps", "regs", "vmcoreinfo"] {
         let help = run(&[command, "--help"]).ok().text();
         assert!(help.contains("Examples:") && help.contains("JSON"), "{help}");
         assert!(help.contains(&format!("kdumpfile {command}")), "{help}");
@@ -53,7 +65,7 @@ fn every_command_has_a_help_with_examples() {
 
 #[test]
 fn a_missing_file_is_named_and_exits_with_1() {
-    for command in ["info", "attr", "pages", "hash"] {
+    for command in ["info", "attr", "pages", "hash", "maps", "regs", "vmcoreinfo"] {
         let done = run(&[command, "/nonexistent/vmcore"]);
         assert_eq!((done.code, done.stdout.len()), (Some(1), 0));
         let start = "kdumpfile: Cannot open /nonexistent/vmcore: No such file";

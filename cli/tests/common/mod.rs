@@ -1,9 +1,11 @@
 //! Runs the program.
 #![allow(dead_code)] // Each test file uses its own part of this.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use kdumpfile_testkit::dumps::{self, RealDump};
 use serde_json::Value;
 
 pub fn command<S: AsRef<OsStr>>(args: &[S]) -> Command {
@@ -40,4 +42,44 @@ impl Done {
 pub fn run<S: AsRef<OsStr>>(args: &[S]) -> Done {
     let Output { status, stdout, stderr } = command(args).output().expect("the program runs");
     Done { code: status.code(), stdout, stderr: String::from_utf8(stderr).expect("text on standard error") }
+}
+
+/// Runs `command` on the files of a dump, the way commands want them that have
+/// other arguments behind the first file.
+pub fn run_with_parts(dump: &RealDump, command: &str, more: &[&str]) -> Done {
+    let mut args: Vec<OsString> = vec![command.into(), dump.files[0].clone().into()];
+    for part in &dump.files[1..] {
+        args.extend(["--part".into(), part.into()]);
+    }
+    args.extend(more.iter().map(OsString::from));
+    run(&args)
+}
+
+/// Runs `command` on the files of a dump.
+pub fn run_on(dump: &RealDump, command: &str, more: &[&str]) -> Done {
+    let mut args: Vec<OsString> = vec![command.into()];
+    args.extend(dump.files.iter().map(OsString::from));
+    args.extend(more.iter().map(OsString::from));
+    run(&args)
+}
+
+/// All dumps of formats that the library has; the others are named.
+pub fn real_dumps() -> Vec<RealDump> {
+    let known: Vec<&str> = kdumpfile::format::FORMATS.iter().map(|row| row.0).collect();
+    let (supported, other): (Vec<_>, Vec<_>) =
+        dumps::real_dumps().unwrap_or_default().into_iter().partition(|dump| {
+            let format = dump.truth().as_opened().string("file.format").unwrap();
+            known.contains(&&*format)
+        });
+    for dump in other {
+        eprintln!("skipped: no format for {} yet", dump.name);
+    }
+    supported
+}
+
+/// A file below the target folder with these bytes.
+pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, bytes).expect("file in the target folder");
+    path
 }
