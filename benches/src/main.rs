@@ -6,6 +6,8 @@
 //! | open | opening, and reading one page |
 //! | scan, n threads | reading each page in the dump, in order, several times over |
 //! | warm, n pages | random 8-byte reads, all of them in cached pages |
+//! | virtual set-up | opening, saying that it is Linux, and reading by a virtual address |
+//! | text, direct map | random 8-byte reads by virtual addresses of the kernel |
 //!
 //! Threads that scan take blocks of 64 pages from one list, whoever is ready
 //! next: no thread is idle because its share of the dump was easier. The dump
@@ -27,7 +29,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use kdumpfile::{Context, Space};
+use kdumpfile::{Context, Space, Value};
 
 mod peer;
 
@@ -81,7 +83,7 @@ impl Case {
 trait Dump: Send + Sized {
     fn another(&self) -> Outcome<Self>;
     /// A page that one of the two cannot read, the other cannot either.
-    fn read(&mut self, address: u64, bytes: &mut [u8]);
+    fn read(&mut self, space: Space, address: u64, bytes: &mut [u8]);
 }
 
 impl Dump for Context {
@@ -89,8 +91,8 @@ impl Dump for Context {
         Ok(self.clone())
     }
 
-    fn read(&mut self, address: u64, bytes: &mut [u8]) {
-        let _ = Context::read(self, Space::MachinePhysical, address, bytes);
+    fn read(&mut self, space: Space, address: u64, bytes: &mut [u8]) {
+        let _ = Context::read(self, space, address, bytes);
     }
 }
 
@@ -99,8 +101,8 @@ impl Dump for PeerDump<'_> {
         self.try_clone().ok_or_else(|| "kdump_clone failed".into())
     }
 
-    fn read(&mut self, address: u64, bytes: &mut [u8]) {
-        black_box(PeerDump::read(self, address, bytes));
+    fn read(&mut self, space: Space, address: u64, bytes: &mut [u8]) {
+        black_box(PeerDump::read(self, space, address, bytes));
     }
 }
 
@@ -147,7 +149,7 @@ fn scan<D: Dump>(dump: &D, case: &Case, pages: &[u64], threads: usize) -> Outcom
         let mut page = PageBuffer::new(case.page_size);
         while let Some(rest) = pages.get(next.fetch_add(BLOCK, Ordering::Relaxed)..) {
             for address in rest.iter().take(BLOCK) {
-                dump.read(*address, page.bytes());
+                dump.read(Space::MachinePhysical, *address, page.bytes());
                 black_box(&mut page);
             }
         }
@@ -156,11 +158,11 @@ fn scan<D: Dump>(dump: &D, case: &Case, pages: &[u64], threads: usize) -> Outcom
 
 /// Times `READS` random 8-byte reads, shared by the threads, within `pages`,
 /// which the cache can hold.
-fn warm<D: Dump>(dump: &D, case: &Case, pages: &[u64], threads: usize) -> Outcome<Duration> {
+fn warm<D: Dump>(dump: &D, case: &Case, space: Space, pages: &[u64], threads: usize) -> Outcome<Duration> {
     let mut bytes = [0; 8];
     let mut first = dump.another()?;
     for address in pages.iter().chain(pages) {
-        first.read(*address, &mut bytes);
+        first.read(space, *address, &mut bytes);
     }
     in_threads(dump, threads, |mut dump, number| {
         let mut bytes = [0; 8];
@@ -168,7 +170,7 @@ fn warm<D: Dump>(dump: &D, case: &Case, pages: &[u64], threads: usize) -> Outcom
         for _ in 0..READS / threads as u64 {
             let number = random.draw();
             let page = pages[(number % pages.len() as u64) as usize];
-            dump.read(page + ((number >> 32) % (case.page_size / 8)) * 8, &mut bytes);
+            dump.read(space, page + ((number >> 32) % (case.page_size / 8)) * 8, &mut bytes);
             black_box(&bytes);
         }
     })
@@ -218,6 +220,78 @@ fn compare_threads(
     Ok(())
 }
 
+/// Up to `most` of these virtual addresses that both libraries can read.
+fn readable(
+    ours: &Context,
+    peer: &mut PeerDump<'_>,
+    addresses: impl Iterator<Item = u64>,
+    most: usize,
+) -> Vec<u64> {
+    let mut bytes = [0; 8];
+    let both = |address: &u64| {
+        ours.read(Space::KernelVirtual, *address, &mut bytes).is_ok()
+            && peer.read(Space::KernelVirtual, *address, &mut bytes) == 0
+    };
+    addresses.take(8 * most).filter(both).take(most).collect()
+}
+
+/// Compares reading by virtual addresses.
+fn compare_virtual(peer: &Peer, case: &Case) -> Outcome<()> {
+    let linux = Value::from("linux");
+    let dump = Context::new();
+    dump.open_paths(&case.paths)?;
+    let mut other = peer.open(&case.paths)?;
+    if dump.set("addrxlat.ostype", linux.clone()).is_err() || other.set_linux() != 0 {
+        println!("| {}: virtual addresses not compared, one of the two knows no way | | | | |", case.name);
+        return Ok(());
+    }
+    let start = dump.symbol_value("_stext").or_else(|_| dump.symbol_value("swapper_pg_dir"))?;
+    let text = (0..).map(|page| start + page * case.page_size);
+    let direct = case.addresses().into_iter().filter_map(|address| {
+        dump.translate_address(Space::KernelPhysical, address, Space::KernelVirtual).ok()
+    });
+    let sets = [
+        ("text, 64 pages", readable(&dump, &mut other, text, 64)),
+        ("direct map, 64 pages", readable(&dump, &mut other, direct.clone(), 64)),
+        ("direct map, 900 pages", readable(&dump, &mut other, direct, 900)),
+    ];
+    let Some(first) = sets[0].1.first().copied() else {
+        println!(
+            "| {}: virtual addresses not compared, one of the two cannot read them | | | | |",
+            case.name
+        );
+        return Ok(());
+    };
+    compare(
+        &format!("{}: virtual set-up", case.name),
+        1,
+        || {
+            let start = Instant::now();
+            let mut dump = Context::new();
+            dump.open_paths(&case.paths)?;
+            dump.set("addrxlat.ostype", linux.clone())?;
+            Dump::read(&mut dump, Space::KernelVirtual, first, &mut [0; 8]);
+            Ok(start.elapsed())
+        },
+        || {
+            let start = Instant::now();
+            let mut dump = peer.open(&case.paths)?;
+            dump.set_linux();
+            Dump::read(&mut dump, Space::KernelVirtual, first, &mut [0; 8]);
+            Ok(start.elapsed())
+        },
+    )?;
+    for (name, pages) in sets.iter().filter(|(_, pages)| !pages.is_empty()) {
+        compare_threads(
+            &format!("{}: {name} by virtual address, a read", case.name),
+            READS,
+            |threads| warm(&dump, case, Space::KernelVirtual, pages, threads),
+            |threads| warm(&other, case, Space::KernelVirtual, pages, threads),
+        )?;
+    }
+    Ok(())
+}
+
 fn main() -> Outcome<()> {
     let peer = Peer::load().ok_or("libkdumpfile.so.10 is not installed (Debian: libkdumpfile10)")?;
     let files: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
@@ -250,13 +324,13 @@ fn main() -> Outcome<()> {
                 let start = Instant::now();
                 let mut dump = Context::new();
                 dump.open_paths(&case.paths)?;
-                Dump::read(&mut dump, first, &mut [0; 8]);
+                Dump::read(&mut dump, Space::MachinePhysical, first, &mut [0; 8]);
                 Ok(start.elapsed())
             },
             || {
                 let start = Instant::now();
                 let mut dump = peer.open(&case.paths)?;
-                Dump::read(&mut dump, first, &mut [0; 8]);
+                Dump::read(&mut dump, Space::MachinePhysical, first, &mut [0; 8]);
                 Ok(start.elapsed())
             },
         )?;
@@ -274,10 +348,11 @@ fn main() -> Outcome<()> {
             compare_threads(
                 &format!("{}: warm, {number} pages, a read", case.name),
                 READS,
-                |threads| warm(&dump, case, pages, threads),
-                |threads| warm(&other, case, pages, threads),
+                |threads| warm(&dump, case, Space::MachinePhysical, pages, threads),
+                |threads| warm(&other, case, Space::MachinePhysical, pages, threads),
             )?;
         }
+        compare_virtual(&peer, case)?;
     }
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! The C library, loaded at run time: `libkdumpfile.so.10` of Debian.
 
-use std::ffi::{c_int, c_uint, c_ulong, c_void};
+use std::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::ptr::NonNull;
 
+use kdumpfile::Space;
 use libloading::{Library, Symbol};
 
 type Context = NonNull<c_void>;
@@ -15,8 +16,17 @@ type FreeFn = unsafe extern "C" fn(Context);
 type OpenFn = unsafe extern "C" fn(Context, c_uint, *const c_int) -> c_int;
 type ReadFn = unsafe extern "C" fn(Context, c_int, u64, *mut c_void, *mut usize) -> c_int;
 
-/// `KDUMP_MACHPHYSADDR` of the C ABI.
-const MACHPHYSADDR: c_int = 1;
+type SetFn = unsafe extern "C" fn(Context, *const c_char, *const Attribute) -> c_int;
+
+/// `kdump_attr_t` of the C ABI, as far as it is needed here.
+#[repr(C)]
+struct Attribute {
+    kind: c_int,
+    text: *const c_char,
+}
+
+/// `KDUMP_STRING` of the C ABI.
+const STRING: c_int = 4;
 
 /// The loaded library.
 pub struct Peer {
@@ -27,6 +37,7 @@ pub struct Peer {
 pub struct PeerDump<'a> {
     context: Context,
     read: Symbol<'a, ReadFn>,
+    set: Symbol<'a, SetFn>,
     clone: Symbol<'a, CloneFn>,
     free: Symbol<'a, FreeFn>,
     // The library neither duplicates nor closes descriptors.
@@ -59,6 +70,7 @@ impl Peer {
             PeerDump {
                 context: new().ok_or("kdump_new failed")?,
                 read: self.library.get("kdump_read").map_err(missing)?,
+                set: self.library.get("kdump_set_attr").map_err(missing)?,
                 clone: self.library.get("kdump_clone").map_err(missing)?,
                 free: self.library.get("kdump_free").map_err(missing)?,
                 _files: files,
@@ -74,12 +86,19 @@ impl Peer {
 }
 
 impl PeerDump<'_> {
-    /// Reads at a machine physical address; the status of the C ABI.
-    pub fn read(&mut self, address: u64, buf: &mut [u8]) -> c_int {
+    /// Reads at an address; the status of the C ABI.
+    pub fn read(&mut self, space: Space, address: u64, buf: &mut [u8]) -> c_int {
         let mut len = buf.len();
         // SAFETY: `buf` has room for `len` bytes, and `&mut self` makes this
-        // the only use of the context.
-        unsafe { (self.read)(self.context, MACHPHYSADDR, address, buf.as_mut_ptr().cast(), &mut len) }
+        // the only use of the context. Spaces have the numbers of the C ABI.
+        unsafe { (self.read)(self.context, space as c_int, address, buf.as_mut_ptr().cast(), &mut len) }
+    }
+
+    /// Says that Linux is in the dump; the status of the C ABI.
+    pub fn set_linux(&mut self) -> c_int {
+        let value = Attribute { kind: STRING, text: c"linux".as_ptr() };
+        // SAFETY: both texts end in NUL, and the library copies the value.
+        unsafe { (self.set)(self.context, c"addrxlat.ostype".as_ptr(), &value) }
     }
 
     /// Another context for the same dump.
@@ -89,6 +108,7 @@ impl PeerDump<'_> {
         Some(PeerDump {
             context,
             read: self.read.clone(),
+            set: self.set.clone(),
             clone: self.clone.clone(),
             free: self.free.clone(),
             _files: Vec::new(),
