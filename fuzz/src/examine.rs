@@ -131,6 +131,8 @@ fn memory(dump: &Context, pagemap: Option<&Bitmap>) {
     addresses.extend([0xffff_8880_0000_0000, 0xffff_ffff_8100_0000, 0xc000_0000]);
     let short = pages.saturating_mul(page_size) <= TEXT_MAX;
     let clone = dump.clone();
+    // What keeps translation from being set up is told once.
+    let _ = dump.translation_system();
     for space in SPACES {
         for address in &addresses {
             let mut buf = [0xa5; CHUNK];

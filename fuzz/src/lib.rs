@@ -11,6 +11,7 @@
 //! | [`run_notes`] | notes of an architecture | iteration stays inside |
 //! | [`run_vmcoreinfo`] | a text | simple rows arrive, a second parse changes nothing |
 //! | [`run_attributes`] | operations on contexts | what is set is there, what is cleared is not |
+//! | [`run_xlat_setup`] | options, and a machine of memory and symbols | set-up ends, translations repeat |
 //! | [`run_codec`] | a codec and a stream, or a page | other decoders agree, pages come back |
 //!
 //! `cargo fuzz run TARGET` searches with them; `tests/replay.rs` runs them on
@@ -27,6 +28,7 @@ mod patched;
 mod source;
 mod templates;
 mod text;
+mod translation;
 
 pub use archive::run_archive;
 pub use attributes::run_attributes;
@@ -35,6 +37,7 @@ pub use flattened::run_flattened;
 pub use patched::{run_open, run_open_diskdump, run_open_elf, run_split_set};
 pub use templates::{diskdumps, elves, sets};
 pub use text::{run_notes, run_vmcoreinfo};
+pub use translation::run_xlat_setup;
 
 /// Name of a target, which is that of its binary and of its folder in `corpus`,
 /// and what it runs.
@@ -52,4 +55,5 @@ pub const TARGETS: &[Target] = &[
     ("vmcoreinfo", run_vmcoreinfo),
     ("attributes", run_attributes),
     ("codec", run_codec),
+    ("xlat_setup", run_xlat_setup),
 ];

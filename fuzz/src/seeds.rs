@@ -23,6 +23,7 @@ fn main() -> Result<()> {
     vmcoreinfo(&mut corpus)?;
     attributes(&mut corpus)?;
     codecs(&mut corpus)?;
+    translations(&mut corpus)?;
     println!("{} bytes of seeds", corpus.bytes);
     Ok(())
 }
@@ -52,6 +53,22 @@ impl Corpus {
         self.bytes += bytes.len();
         std::fs::write(self.root.join(target).join(name), bytes)
     }
+}
+
+/// One machine for each architecture.
+fn translations(corpus: &mut Corpus) -> Result<()> {
+    // Entries that many formats take for present ones, and others.
+    let words: Vec<u8> = (0..60u64)
+        .flat_map(|n| {
+            [vec![135], (n << 12 | [0x63, 0x3, 0x7c0, 0xcf][n as usize % 4]).to_le_bytes().to_vec()].concat()
+        })
+        .collect();
+    for arch in 0..10u8 {
+        let options = [arch, 1, 2, 4, 0, 2, 6, 2, 0, 2, 0, 0, 2, 1, 16, 0, 0, 0, 0];
+        let machine = [2, 0, 0, 1, 14, 1, 2, 1, 12, 1, 6, 1, 11, 0, 0, 0, 1, 0, 2];
+        corpus.add("xlat_setup", &format!("arch-{arch}"), &[&options, &[2; 24], &machine, &words])?;
+    }
+    Ok(())
 }
 
 /// The first templates of each kind as they are, and one flattened and packed.

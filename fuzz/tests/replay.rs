@@ -133,6 +133,7 @@ replays! {
     vmcoreinfo_rows_arrive: "vmcoreinfo",
     attributes_keep_their_promises: "attributes",
     codecs_agree_with_other_decoders: "codec",
+    translation_is_set_up_or_refused: "xlat_setup",
 }
 
 #[test]
