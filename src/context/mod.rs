@@ -95,6 +95,7 @@ impl Context {
     }
 
     /// Runs one call: clears the last error, and keeps the new one.
+    #[inline]
     fn call<T>(&self, body: impl FnOnce() -> Result<T>) -> Result<T> {
         self.clear_error();
         let result = body();
@@ -111,6 +112,7 @@ impl Context {
     }
 
     /// Forgets the last error.
+    #[inline]
     pub fn clear_error(&self) {
         let mut last = self.last_error.borrow_mut();
         if last.is_some() {
@@ -390,6 +392,7 @@ impl Context {
 
     /// The snapshot to read with: the newest one, unless a read through this
     /// very context is under way.
+    #[inline]
     fn snapshot(&self) -> Ref<'_, Shared<Snapshot>> {
         if self.dump.version() != self.version.get()
             && let Ok(mut mine) = self.snapshot.try_borrow_mut()

@@ -72,6 +72,7 @@ impl Context {
 
     /// Calls `look` with the bytes from `address` to the end of its page, or
     /// of what translates alike.
+    #[inline]
     fn page<R>(&self, snapshot: &Snapshot, address: Address, look: impl FnOnce(&[u8]) -> R) -> Result<R> {
         let direct = snapshot.opened.as_ref().filter(|opened| opened.format.spaces().contains(address.space));
         let found = match direct {
@@ -95,6 +96,7 @@ impl Context {
         self.stored(snapshot, opened, part, place, look)
     }
 
+    #[inline]
     fn stored<R>(
         &self,
         snapshot: &Snapshot,
@@ -118,6 +120,7 @@ struct Part {
 
 impl Part {
     /// From `address` to the end of its page, and `endoff` behind it at most.
+    #[inline]
     fn of(opened: &Opened, address: Address, endoff: u64) -> Result<Part> {
         let (shift, cache) = opened.page_cache()?;
         let start = (address.value & ((1u64 << shift) - 1)) as usize;

@@ -98,6 +98,7 @@ impl Opened {
     ///
     /// # Errors
     /// `Invalid` while the page size is not known.
+    #[inline]
     pub fn page_cache(&self) -> Result<(u32, &PageCache)> {
         match &self.pages {
             Some((shift, cache)) => Ok((*shift, cache)),
