@@ -6,6 +6,9 @@
 //!      │    version            as a whole; contexts notice by the version
 //!      ├─ mmap policy          number and statistics
 //!      └─ opener               descriptors → sources (set by the C ABI)
+//!
+//! Translation ── Dump           the attributes addrxlat.* of a group of clones,
+//!                               and the newest system of maps and methods
 //! ```
 //!
 //! An attribute is set in the locked tree; what the change asks for beyond it
