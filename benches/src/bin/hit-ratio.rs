@@ -3,11 +3,14 @@
 
 use kdumpfile_bench::{serve, traces};
 
+/// Requests of a trace: with few of them, chance decides the last digit.
+const REQUESTS: usize = 400 << 10;
+
 fn main() {
     println!("| slots | trace | ours | reference | difference |");
     println!("| ---: | --- | ---: | ---: | ---: |");
     for capacity in [64, 1024] {
-        for trace in traces::all(capacity, 400 * capacity) {
+        for trace in traces::all(capacity, REQUESTS) {
             let served = serve(&trace, capacity);
             let (ours, reference) = (served.ours(), served.reference());
             println!(
