@@ -12,6 +12,8 @@
 //! and no address translation.
 
 pub mod diskdump;
+pub mod elf;
+pub mod extent;
 pub mod infer;
 pub mod pfn;
 
@@ -22,8 +24,6 @@ use crate::codec::{Codec, Decoder};
 use crate::error::Result;
 use crate::io::FileSet;
 use crate::sync::{MaybeSend, MaybeSync, Shared};
-
-pub mod elf;
 
 /// An address space; the numbers are those of the C ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
