@@ -191,6 +191,81 @@ fn pages_of_a_huge_page_directory_are_searched_by_their_size() {
     assert_eq!(scan(HIGHEST, &walker, 16 * page - 1, 0), (Ok(Some(5 * page - 1)), 5 * page - 1));
 }
 
+#[test]
+fn hole_behind_a_page_that_is_larger_than_its_directory_entry_is_found() {
+    let memory = Memory::new(Caps::MACHPHYS | Caps::KVIRT, ByteOrder::Big);
+    let ctx = ctx(&memory);
+    let method = method(PteFormat::Ppc64LinuxRpn30, &[16, 12, 12, 4]);
+    let walker = Walker::new(&ctx, None, &method);
+    memory.put64(0, 0xc000_0000_0008_0000);
+    // A page of 16 GiB for 256 MiB, and nothing beside it.
+    memory.put64(0xc000_0000_0008_0000, 0x4000_0000_0007_0000 | 12 << 2);
+    memory.put64(0xc000_0000_0007_0000, 3);
+    memory.put64(0xc000_0000_0008_0008, 0);
+    assert_eq!(scan(HOLE, &walker, 0, u64::MAX >> 1), (Ok(None), 1 << 28));
+    let run = {
+        let mut sys = System::new();
+        sys.set_method(MethodIndex::PGT, method.clone());
+        sys.map_mut(MapIndex::KvPhys).set(0, u64::MAX, MethodIndex::PGT).unwrap();
+        let target = Caps::MACHPHYS;
+        ctx.run(Some(&sys), target, FullAddr::kvirt(0x123)).unwrap()
+    };
+    assert_eq!(run.endoff, (1 << 28) - 1 - 0x123, "what is beside it translates otherwise");
+}
+
+#[test]
+fn hole_behind_pages_that_are_smaller_than_those_of_the_form_is_found() {
+    let memory = Memory::new(Caps::MACHPHYS | Caps::KVIRT, ByteOrder::Big);
+    let ctx = ctx(&memory);
+    let method = method(PteFormat::Ppc64LinuxRpn30, &[16, 12, 12, 4]);
+    let walker = Walker::new(&ctx, None, &method);
+    memory.put64(0, 0xc000_0000_0008_0000);
+    // Entries for 4 KiB, only each 16th of which is ever used.
+    memory.put64(0xc000_0000_0008_0000, 0x4000_0000_0007_0000);
+    for page in 0..8 {
+        memory.put64(0xc000_0000_0007_0000 + page * 16 * 8, if page == 5 { 0 } else { 3 });
+    }
+    assert_eq!(scan(HOLE, &walker, 0, 0x7_ffff), (Ok(None), 5 << 16));
+    assert_eq!(scan(HIGHEST, &walker, 0x5_ffff, 0), (Ok(Some(0xffff)), 0x4_ffff));
+}
+
+#[test]
+fn parts_of_region_tables_that_do_not_exist_are_passed() {
+    let memory = Memory::new(Caps::MACHPHYS, ByteOrder::Big);
+    let ctx = ctx(&memory);
+    let method = method(PteFormat::S390x, &[12, 8, 11, 11]);
+    let walker = Walker::new(&ctx, None, &method);
+    // Of the segment table there are the second and third quarter, 512 MiB each.
+    memory.put64(0, 0x4000 | 1 << 6 | 1 << 2 | 2);
+    memory.put64(8, 1 << 5);
+    for segment in 512..1536 {
+        memory.put64(0x4000 + segment * 8, 0x400 | segment << 20);
+    }
+    let (quarter, end) = (1 << 29, (1 << 32) - 1);
+    assert_eq!(scan(LOWEST, &walker, 0, end), (Ok(Some(quarter)), quarter));
+    assert_eq!(scan(HOLE, &walker, quarter, end), (Ok(None), 3 * quarter));
+    assert_eq!(scan(HIGHEST, &walker, end, 0), (Ok(Some(3 * quarter - 1)), 3 * quarter - 1));
+}
+
+#[test]
+fn linear_mapping_may_go_to_the_end_of_the_space() {
+    let memory = Memory::new(Caps::MACHPHYS, ByteOrder::Little);
+    let ctx = ctx(&memory);
+    let mut sys = System::new();
+    sys.set_method(
+        MethodIndex::PGT,
+        Method::page_table(AddrSpace::KPHYS, table(PteFormat::Ia32, &[12, 10, 10])),
+    );
+    sys.map_mut(MapIndex::KvPhys).set(0, u64::MAX, MethodIndex::PGT).unwrap();
+    for index in 768..1024 {
+        memory.put32(index * 4, (index as u32 - 768) << 22 | 0x83);
+    }
+    let walker = Walker::new(&ctx, Some(&sys), sys.method(MethodIndex::PGT).unwrap());
+    let (base, mut addr) = (0xc000_0000_u64, 0xc000_0000);
+    walker.highest_linear(&mut addr, u64::from(u32::MAX), base.wrapping_neg()).unwrap();
+    assert_eq!(addr, u64::from(u32::MAX));
+}
+
 /// What a search must find, page by page.
 fn naive(walker: &Walker<'_>, kind: usize, addr: u64, limit: u64) -> Result<Option<(u64, u64)>, Status> {
     let mut page = addr & !0xfff;

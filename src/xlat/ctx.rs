@@ -21,6 +21,9 @@ pub(super) const DEPTH_MAX: usize = 64;
 /// them may try several ways, so the depth alone would bound nothing.
 pub(super) const NEEDS_MAX: u32 = 1 << 16;
 
+/// The steps of one translation, with all that it needs.
+pub(super) const STEPS_MAX: u64 = 1 << 20;
+
 /// What one user of translations holds: the chain of callbacks, the blocks of
 /// memory that were read last, and the translations that were found last.
 ///
@@ -38,6 +41,9 @@ pub struct Ctx {
     pub(super) in_flight: RefCell<Vec<InFlight>>,
     /// How many translations the one that is under way has needed so far.
     pub(super) needs: Cell<u32>,
+    /// The steps that are left for the operation that is under way; none if no
+    /// operation is.
+    budget: Cell<Option<u64>>,
     /// How often something was found to depend on itself.
     pub(super) loops: Cell<u64>,
     pub(super) tlb: RefCell<Tlb>,
@@ -56,6 +62,7 @@ impl Ctx {
             fetching: RefCell::default(),
             in_flight: RefCell::default(),
             needs: Cell::new(0),
+            budget: Cell::new(None),
             loops: Cell::new(0),
             tlb: RefCell::default(),
             caching: Cell::new(true),
@@ -158,7 +165,7 @@ impl Ctx {
             return caps;
         }
         let caps = self.read_caps();
-        if !self.is_idle() {
+        if self.budget.get().is_some() || !self.is_idle() {
             self.caps.set(Some(caps));
         }
         caps
@@ -169,9 +176,34 @@ impl Ctx {
         self.in_flight.try_borrow().is_ok_and(|in_flight| in_flight.is_empty())
     }
 
-    /// The call from outside has come to its end.
+    /// From here on and while the result lives, no more than `max` steps are
+    /// made, nor more than what an operation has left of which this is a part.
+    pub(super) fn limit(&self, max: u64) -> Limit<'_> {
+        let before = self.budget.get();
+        let given = before.map_or(max, |before| before.min(max));
+        self.budget.set(Some(given));
+        Limit { ctx: self, before, given }
+    }
+
+    /// The same, unless a limit is there already.
+    pub(super) fn first_limit(&self, max: u64) -> Option<Limit<'_>> {
+        self.budget.get().is_none().then(|| self.limit(max))
+    }
+
+    /// Takes `steps` from what is left for the operation that is under way.
+    pub(super) fn spend(&self, steps: u64) -> Result<()> {
+        let Some(left) = self.budget.get() else { return Ok(()) };
+        let rest = left.checked_sub(steps);
+        self.budget.set(Some(rest.unwrap_or(0)));
+        // No status that makes anybody try another way.
+        rest.map(|_| ()).ok_or_else(|| Error::invalid("Translation takes too many steps"))
+    }
+
+    /// The call from outside has come to its end, unless it is a longer one.
     pub(super) fn forget_caps(&self) {
-        self.caps.set(None);
+        if self.budget.get().is_none() {
+            self.caps.set(None);
+        }
     }
 
     /// Reads 32 bits at `addr`, in the order of bytes of their block. An
@@ -343,6 +375,30 @@ impl Clone for Ctx {
 impl fmt::Debug for Ctx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ctx").field("chain", &self.chain).finish_non_exhaustive()
+    }
+}
+
+/// While it lives, there is a limit to the steps that are made.
+pub(super) struct Limit<'a> {
+    ctx: &'a Ctx,
+    before: Option<u64>,
+    given: u64,
+}
+
+impl Limit<'_> {
+    /// Whether something was not done because it would have taken more steps.
+    pub(super) fn is_reached(&self) -> bool {
+        self.ctx.budget.get() == Some(0)
+    }
+}
+
+impl Drop for Limit<'_> {
+    fn drop(&mut self) {
+        let spent = self.given.saturating_sub(self.ctx.budget.get().unwrap_or(0));
+        self.ctx.budget.set(self.before.map(|before| before.saturating_sub(spent)));
+        if self.ctx.is_idle() {
+            self.ctx.forget_caps();
+        }
     }
 }
 

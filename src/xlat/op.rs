@@ -13,7 +13,7 @@
 use alloc::vec::Vec;
 use core::cell::RefMut;
 
-use super::ctx::{Ctx, DEPTH_MAX, NEEDS_MAX};
+use super::ctx::{Ctx, DEPTH_MAX, NEEDS_MAX, STEPS_MAX};
 use super::error::{Error, Result, Status};
 use super::map::{MethodIndex, Range};
 use super::method::{Kind, Method};
@@ -59,6 +59,10 @@ pub(super) struct InFlight {
     route: u8,
 }
 
+/// What it costs to look for a way that is not remembered, in steps of a walk:
+/// one that leads nowhere has much to say about it.
+const WAY_STEPS: u64 = 8;
+
 /// While it lives, its translation is under way.
 struct Guard<'a>(&'a Ctx);
 
@@ -67,6 +71,7 @@ impl<'a> Guard<'a> {
         let mut list: RefMut<'_, Vec<InFlight>> = ctx.in_flight.borrow_mut();
         let needs = if list.is_empty() { 0 } else { ctx.needs.get().saturating_add(1) };
         ctx.needs.set(needs);
+        ctx.spend(1)?;
         if list.len() >= DEPTH_MAX || needs > NEEDS_MAX || list.contains(&entry) {
             ctx.loops.set(ctx.loops.get().wrapping_add(1));
             return Err(Error::no_method("Infinite recursion loop"));
@@ -206,6 +211,8 @@ impl Ctx {
         if let Some(found) = self.remembered(sys, caps, addr) {
             return Ok((found, guard));
         }
+        let limit = self.first_limit(STEPS_MAX);
+        self.spend(WAY_STEPS)?;
         let (loops, version) = (self.loops.get(), self.chain().version());
         let found = self.follow(route, sys, caps, addr)?;
         // Not what came out because something else was already under way, nor
@@ -213,6 +220,7 @@ impl Ctx {
         if !found.custom && loops == self.loops.get() && version == self.chain().version() {
             self.remember(sys, caps, addr, &found);
         }
+        drop(limit);
         Ok((found, guard))
     }
 

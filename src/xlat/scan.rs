@@ -7,13 +7,17 @@
 //!
 //! A table that is used in many places (the zero page of KASAN's shadow, or the
 //! loop of a hostile dump) is searched in one of them only.
+//!
+//! Each search has one account of steps ([`SEARCH_MAX`]), from which all is paid
+//! that is done for it: entries that are looked at, tables that are entered, and
+//! translations without which a table cannot be read.
 
 use alloc::collections::BTreeSet;
 
 use super::error::{Error, Result, Status};
 use super::method::{Kind, PagingForm};
-use super::pgt::reach;
-use super::step::{Step, Walker, mask};
+use super::pgt::{parts, reach};
+use super::step::{Step, Walker, mask, shr};
 use super::types::{AddrSpace, FullAddr};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,9 +32,10 @@ enum Wanted {
     Unmapped,
 }
 
-/// A table: its place, its level, and log2 of the bytes that it and its entries
-/// map.
-type Table = (u64, usize, u32, u32);
+/// A table, or a part of one: the place of the entry that is looked at first, the
+/// level, log2 of the bytes that all of it maps, and of those that an entry of a
+/// huge page directory maps.
+type Table = (i32, u64, usize, u32, u32);
 
 /// Where a search is, and what for.
 struct Search {
@@ -45,13 +50,15 @@ struct Search {
     /// Tables that were searched from end to end, and have nothing of what is
     /// wanted.
     barren: BTreeSet<Table>,
-    /// How many tables may still be looked into.
-    tables: u32,
 }
 
-/// How many tables a search goes through: all those of a direct mapping of
-/// 2 TiB by single pages. Nonsense tables may never come to an end.
-const TABLES_MAX: u32 = 1 << 20;
+/// The steps of a search. Nonsense tables may never come to an end, but those of
+/// a direct mapping of 128 TiB by pages of 2 MiB do, or 256 GiB by pages of 4 KiB.
+pub(super) const SEARCH_MAX: u64 = 1 << 26;
+
+/// What it costs to enter a table, in steps: it is remembered that there is
+/// nothing in it.
+const TABLE_STEPS: u64 = 32;
 
 impl Search {
     fn is_over(&self) -> bool {
@@ -131,10 +138,14 @@ impl Walker<'_> {
     /// for [`lowest_mapped`](Self::lowest_mapped) and
     /// [`Ctx::convert`](super::Ctx::convert).
     pub fn highest_linear(&self, addr: &mut u64, limit: u64, offset: u64) -> Result<()> {
+        self.within_limit(|| self.linear_end(addr, limit, offset))
+    }
+
+    fn linear_end(&self, addr: &mut u64, limit: u64, offset: u64) -> Result<()> {
         let mut next = *addr;
         let mut result = Err(Error::bare(Status::NotPresent));
         loop {
-            match self.lowest_mapped(&mut next, limit) {
+            match self.look(&mut next, limit, Direction::Up, Wanted::Mapped) {
                 Ok(_) => {}
                 Err(error) if error.status() == Status::NotPresent => return result,
                 Err(error) => return Err(error),
@@ -144,19 +155,36 @@ impl Walker<'_> {
             if phys.addr.wrapping_sub(start) != offset {
                 return result;
             }
-            match self.lowest_unmapped(&mut next, limit) {
-                Err(error) if error.status() != Status::NotPresent => return Err(error),
-                _ => {}
+            let hole = self.look(&mut next, limit, Direction::Up, Wanted::Unmapped);
+            if let Err(error) = &hole
+                && error.status() != Status::NotPresent
+            {
+                return hole.map(|_| ());
             }
             *addr = next.wrapping_sub(1);
             result = Ok(());
-            if next <= start {
+            // The mapping goes to the limit, or to the end of what tables are for.
+            if hole.is_err() {
                 return result;
             }
         }
     }
 
     fn search(&self, addr: &mut u64, limit: u64, direction: Direction, wanted: Wanted) -> Result<Step> {
+        self.within_limit(|| self.look(addr, limit, direction, wanted))
+    }
+
+    /// Does all of `work` with the steps of one search.
+    fn within_limit<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let limit = self.ctx.limit(SEARCH_MAX);
+        let result = work();
+        if result.is_err() && limit.is_reached() {
+            return Err(Error::no_data("Search of page tables takes too many steps"));
+        }
+        result
+    }
+
+    fn look(&self, addr: &mut u64, limit: u64, direction: Direction, wanted: Wanted) -> Result<Step> {
         let Kind::Pgt(table) = &self.method.kind else {
             return Err(Error::not_implemented("Only page tables can be searched"));
         };
@@ -175,15 +203,8 @@ impl Walker<'_> {
             Direction::Up => limit.min(highest),
             Direction::Down => limit.max(lowest),
         };
-        let mut search = Search {
-            direction,
-            wanted,
-            addr: *addr,
-            limit,
-            wrapped: false,
-            barren: BTreeSet::new(),
-            tables: TABLES_MAX,
-        };
+        let mut search =
+            Search { direction, wanted, addr: *addr, limit, wrapped: false, barren: BTreeSet::new() };
         let result = walker.search_table(form, &step, form.virt_bits(), &mut search);
         *addr = search.addr;
         result.map_err(|error| match error.status() {
@@ -193,8 +214,8 @@ impl Walker<'_> {
     }
 
     /// Searches the table at `step.base`, all of which maps 2^`table_bits`
-    /// bytes, from the index that the step has for it. There are no more levels
-    /// than a step can have.
+    /// bytes, from the address of the search on. There are no more levels than a
+    /// step can have.
     fn search_table(
         &self,
         form: &PagingForm,
@@ -206,17 +227,24 @@ impl Walker<'_> {
         let Some(level) = usize::from(step.remain).checked_sub(1).filter(|&level| level > 0) else {
             return self.found(step, search);
         };
-        // The pages of a huge page directory have a size of their own.
-        let bits = if step.leaf_bits > 0 { step.leaf_bits } else { form.span(level) };
+        let huge = step.leaf_bits;
+        let bits = match huge {
+            0 => form.span(level) - parts(form, level),
+            // Also a page that is smaller than those of the form takes their place.
+            _ => huge.max(form.field(0)),
+        };
         let whole = search.takes_all_of(table_bits);
-        let table = (step.base.addr, level, table_bits, bits);
+        set_indices(form, &mut step, level, table_bits, search.addr);
+        let first = step.base.offset(step.index(level).wrapping_mul(u64::from(step.elemsz)));
+        let table = (first.space.0, first.addr, level, table_bits, huge);
         if whole && search.barren.contains(&table) {
             search.pass(table_bits);
             return Err(Error::bare(Status::NotPresent));
         }
-        search.tables = search.tables.checked_sub(1).ok_or_else(|| Error::no_data("Too many page tables"))?;
-        let last = mask(table_bits.saturating_sub(bits));
-        while !search.is_over() {
+        self.ctx.spend(TABLE_STEPS)?;
+        let block = shr(search.addr, table_bits);
+        while !search.is_over() && shr(search.addr, table_bits) == block {
+            set_indices(form, &mut step, level, table_bits, search.addr);
             let mut below = step;
             match self.step(&mut below) {
                 Ok(()) if below.remain > 1 => match self.search_table(form, &below, bits, search) {
@@ -228,22 +256,6 @@ impl Walker<'_> {
                 Err(error) if error.status() != Status::NotPresent => return Err(error),
                 Err(_) if search.wanted == Wanted::Unmapped => return Ok(below),
                 Err(_) => search.pass(bits),
-            }
-            let (index, lower) = match search.direction {
-                Direction::Up => (step.index(level).checked_add(1), 0),
-                Direction::Down => (step.index(level).checked_sub(1), u64::MAX),
-            };
-            let Some(index) = index.filter(|&index| index <= last) else {
-                break;
-            };
-            for (place, below) in step.idx.iter_mut().take(level).enumerate() {
-                *below = lower & mask(form.field(place));
-            }
-            if step.leaf_bits > 0 {
-                step.idx[0] = lower & mask(bits);
-            }
-            if let Some(place) = step.idx.get_mut(level) {
-                *place = index;
             }
         }
         if whole {
@@ -264,5 +276,27 @@ impl Walker<'_> {
         }
         self.step(&mut step)?;
         Ok(step)
+    }
+}
+
+/// Makes `step`, which is at a table of `level`, one for `addr`. The table maps
+/// 2^`table_bits` bytes.
+fn set_indices(form: &PagingForm, step: &mut Step, level: usize, table_bits: u32, addr: u64) {
+    let page = mask(form.field(0));
+    match step.leaf_bits {
+        0 => {
+            let mut rest = addr;
+            for (place, index) in step.idx.iter_mut().enumerate().take(level.saturating_add(1)) {
+                let bits = form.field(place);
+                *index = rest & mask(bits);
+                rest = shr(rest, bits);
+            }
+        }
+        // As at the entry of a huge page directory.
+        huge => {
+            let offset = addr & mask(table_bits) & !page;
+            step.idx[1] = shr(offset, huge);
+            step.idx[0] = (addr & page) | (offset & mask(huge));
+        }
     }
 }

@@ -13,7 +13,7 @@
 
 use alloc::format;
 
-use super::ctx::Ctx;
+use super::ctx::{Ctx, STEPS_MAX};
 use super::error::{Error, Result, Status};
 use super::method::{Kind, Lookup, LookupElem, MemArray, Method};
 use super::pgt;
@@ -192,6 +192,7 @@ impl<'a> Walker<'a> {
     /// As for [`launch`](Self::launch) and [`step`](Self::step).
     pub fn walk(&self, step: &mut Step) -> Result<()> {
         let start = step.base;
+        let _limit = self.ctx.first_limit(STEPS_MAX);
         self.walk_from(step).inspect_err(|error| {
             if error.status() == Status::BUSY {
                 step.base = start;
@@ -212,9 +213,9 @@ impl<'a> Walker<'a> {
     pub(super) fn walk_on(&self, step: &mut Step, mut seen: impl FnMut(&Step)) -> Result<()> {
         // Methods of the library take 9 steps at most; one of the user may go
         // back and forth, but not for ever.
-        const STEPS_MAX: u32 = 1 << 16;
+        const CUSTOM_STEPS_MAX: u32 = 1 << 16;
 
-        for _ in 0..STEPS_MAX {
+        for _ in 0..CUSTOM_STEPS_MAX {
             step.advance()?;
             if step.remain == 0 {
                 self.finish(step);
@@ -256,6 +257,7 @@ impl<'a> Walker<'a> {
     }
 
     fn next_step(&self, step: &mut Step) -> Result<()> {
+        self.ctx.spend(1)?;
         match &self.method.kind {
             Kind::None => Err(Error::no_method("Null translation method")),
             Kind::Custom(custom) => custom.next_step(self, step),
@@ -267,6 +269,10 @@ impl<'a> Walker<'a> {
     }
 
     fn look_up(&self, lookup: &Lookup, step: &mut Step, addr: u64) -> Result<()> {
+        if !lookup.is_apart() {
+            // All of them may have to be compared.
+            self.ctx.spend(lookup.elems().len() as u64 / 64)?;
+        }
         let elem = lookup.find(addr).ok_or_else(|| Error::not_present("Not mapped"))?;
         step.offset_into(FullAddr::new(self.method.target, elem.dest), addr.wrapping_sub(elem.orig));
         step.raw = Raw::Elem(elem);

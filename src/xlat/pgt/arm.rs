@@ -23,9 +23,9 @@ fn next(entry: &mut Entry<'_, '_>, pte: u64) -> Result<()> {
         (_, 0) => Err(entry.not_present()),
         (1, 1) => {
             // 16 entries in a row for one page of 64 KiB: the low bits of the
-            // index are part of the offset.
+            // index are part of the offset. Each speaks for its part only, as
+            // those of a hostile dump may differ.
             merge(entry, 0);
-            entry.step.leaf_bits = entry.field(0) + 4;
             entry.go_to_page(pte & !mask(16))
         }
         (1, _) => entry.go_to_page(pte & !mask(12)),
@@ -35,9 +35,7 @@ fn next(entry: &mut Entry<'_, '_>, pte: u64) -> Result<()> {
             // 35:32 in bits 23:20.
             merge(entry, 1);
             let high = ((pte >> 20) & 0xf) << 32 | ((pte >> 5) & 0xf) << 36;
-            entry.go_to_huge_page((pte & !mask(24)) | high)?;
-            entry.step.leaf_bits += 4;
-            Ok(())
+            entry.go_to_huge_page((pte & !mask(24)) | high)
         }
         (2, _) => entry.go_to_huge_page(pte & !mask(20)),
         _ => Err(entry.invalid()),

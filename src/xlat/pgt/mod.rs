@@ -324,6 +324,15 @@ pub(super) fn reach(form: &PagingForm, addr: u64) -> (u64, u64) {
     }
 }
 
+/// log2 of the parts of what an entry with `level` steps to go maps, each of which
+/// it may say is absent. 0 for entries that speak of all that they map.
+pub(super) fn parts(form: &PagingForm, level: usize) -> u32 {
+    match form.format() {
+        PteFormat::S390x if level > 2 => s390x::TABLE_PARTS.min(form.field(level - 1)),
+        _ => 0,
+    }
+}
+
 /// Reads the entry at `step.base` and goes where it points to.
 pub(super) fn next_step(walker: &Walker<'_>, table: &PageTable, step: &mut Step) -> Result<()> {
     const WHAT: &str = "PTE";

@@ -87,7 +87,9 @@ pub(super) fn huge_page_directory(
     let form = &entry.table.form;
     let offset =
         (1..entry.r).fold(0, |offset, level| offset | shl(entry.step.index(level), form.span(level)));
-    let leaf_bits = shift.max(entry.field(0));
+    // A page may be larger than what this entry maps: the entry beside it is
+    // about another one.
+    let leaf_bits = shift.min(entry.span());
     let step = &mut *entry.step;
     step.base = place;
     step.idx[1] = shr(offset, shift);

@@ -52,7 +52,7 @@ fn riscv64(entry: &mut Entry<'_, '_>, pte: u64) -> Result<()> {
                 let page = (ppn & !0xf) << PAGE_SHIFT;
                 let repeated = shl(entry.step.index(1) & 0xf, entry.field(0));
                 entry.step.idx[0] = entry.step.idx[0].wrapping_add(repeated);
-                entry.step.leaf_bits = entry.field(0) + 4;
+                // The other entries of the page say the same, unless they lie.
                 return entry.go_to_page(page);
             }
             entry.refuse_if(true)?;

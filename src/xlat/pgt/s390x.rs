@@ -23,6 +23,9 @@ const I_TABLE: u64 = 1 << 5;
 const I_PAGE: u64 = 1 << 10;
 /// A segment or region-third entry maps a large page.
 const FC: u64 = 1 << 10;
+/// log2 of the parts of a region or segment table that may be missing at either
+/// end.
+pub(super) const TABLE_PARTS: u32 = 2;
 /// Must be zero in a page-table entry.
 const PAGE_ZERO: u64 = 1 << 11;
 
@@ -52,7 +55,7 @@ fn next(entry: &mut Entry<'_, '_>, pte: u64) -> Result<()> {
             // The table exists from its first to its last block of 512 entries.
             let (first, last) = ((pte >> 6) & 3, pte & 3);
             let index = entry.step.index(r - 1);
-            let block = shr(index, entry.field(r - 1).saturating_sub(2));
+            let block = shr(index, entry.field(r - 1).saturating_sub(TABLE_PARTS));
             if block < first || block > last {
                 if entry.walker.quiet {
                     return Err(Error::bare(Status::NotPresent));
