@@ -250,3 +250,48 @@ fn symbol_callback_of_the_translating_context_is_asked_and_may_read() {
     let _ = dump.translation_system();
     assert!(asked.lock().iter().any(|name| name == "init_top_pgt"), "{:?}", asked.lock());
 }
+
+#[test]
+fn symbol_callback_may_read_by_clones_of_the_context_that_it_is_given() {
+    let dump = opened();
+    dump.clear(Some("addrxlat.force.rootpgt")).unwrap();
+    set_text(&dump, "addrxlat.ostype", "linux").unwrap();
+    set(&dump, "addrxlat.force.version_code", 0x06_0100).unwrap();
+    dump.set("linux.phys_base", Value::Address(0)).unwrap();
+    // How many calls are under way, and clones that outlive the set-up.
+    let state = Shared::new(Lock::new((0, Vec::new())));
+    let calls = state.clone();
+    dump.set_callbacks(Callbacks {
+        symbol_value: Some(Shared::new(move |context: &Context, name: &str| {
+            let depth = {
+                let mut calls = calls.lock();
+                calls.0 += 1;
+                calls.0
+            };
+            assert_eq!(depth, 1, "a set-up within a set-up");
+            let own = CloneOptions::new().own_translation(true);
+            for clone in [context.clone(), context.clone_with(own), context.clone().clone()] {
+                let mut word = [0; 8];
+                clone.read(Space::MachinePhysical, 0x1000, &mut word)?;
+                assert!(clone.read(VIRTUAL, ADDRESS, &mut word).is_err(), "there is nothing yet");
+                calls.lock().1.push(clone);
+            }
+            calls.lock().0 -= 1;
+            match name {
+                "init_top_pgt" => Ok(0xffff_ffff_8000_0000 + ROOTS[1]),
+                _ => Err(kdumpfile::Error::no_data("not in System.map")),
+            }
+        })),
+    });
+    let mut expected = [0; 8];
+    let result = dump.read(VIRTUAL, ADDRESS, &mut expected);
+    let clones = std::mem::take(&mut state.lock().1);
+    assert!(!clones.is_empty());
+    // Afterwards they are contexts like all others.
+    for clone in clones {
+        let mut word = [0; 8];
+        assert_eq!(clone.read(VIRTUAL, ADDRESS, &mut word).is_ok(), result.is_ok());
+        assert_eq!(word, expected);
+    }
+    assert!(result.is_ok(), "{result:?}");
+}

@@ -7,13 +7,14 @@ use core::any::Any;
 
 use super::Context;
 use crate::error::Result;
-use crate::sync::{Fault, Lock, MaybeSend, MaybeSync, Shared, SharedAny, broken};
+use crate::sync::{Fault, Lock, MaybeSend, MaybeSync, Shared, SharedAny, WeakShared, broken};
 
 /// Knows symbols that VMCOREINFO does not.
 ///
 /// Closures of the same form are symbol callbacks. It is called with the
 /// context that needs the symbol, without any lock held, and may read from
-/// that context.
+/// that context. As long as translation is being set up, neither the context nor
+/// clones of it that are made meanwhile translate anything.
 pub trait SymbolValue: MaybeSend + MaybeSync {
     /// The address of symbol `name`.
     ///
@@ -42,16 +43,23 @@ pub(super) struct Own {
     // Shared, so that nothing of the user runs while something is locked.
     private: Lock<Option<SharedAny>>,
     callbacks: Lock<Shared<Callbacks>>,
-    /// Whether translation is being set up for this context.
-    building: Lock<bool>,
+    /// The set-up of translation that is under way for this context.
+    building: Lock<Option<Shared<SetUp>>>,
+    /// The set-up during which this context was made from another one. Until it
+    /// ends, the two are as one: whoever is asked for a symbol by a set-up, and
+    /// reads by clones of the context that asks, would be asked by those.
+    within: Option<WeakShared<SetUp>>,
 }
 
+/// It is dropped when the set-up ends.
+struct SetUp;
+
 /// While it lives, translation is being set up.
-pub(super) struct Building<'a>(&'a Lock<bool>);
+pub(super) struct Building<'a>(&'a Lock<Option<Shared<SetUp>>>);
 
 impl Drop for Building<'_> {
     fn drop(&mut self) {
-        *self.0.lock() = false;
+        *self.0.lock() = None;
     }
 }
 
@@ -61,17 +69,27 @@ impl Own {
         if broken(Fault::LostOwn) {
             return Own::default();
         }
+        let building = self.building.lock().as_ref().map(Shared::downgrade);
         Own {
-            building: Lock::new(false),
+            building: Lock::new(None),
+            within: building.or_else(|| self.within.clone()),
             private: Lock::new(self.private.lock().clone()),
             callbacks: Lock::new(self.callbacks()),
         }
     }
 
-    /// Begins to set translation up, unless that is under way.
+    /// Begins to set translation up, unless that is under way, also for the
+    /// context that this one was made from.
     pub fn begin_building(&self) -> Option<Building<'_>> {
-        let under_way = core::mem::replace(&mut *self.building.lock(), true);
-        (!under_way).then(|| Building(&self.building))
+        if self.within.as_ref().is_some_and(|outer| outer.strong_count() > 0) {
+            return None;
+        }
+        let mut building = self.building.lock();
+        if building.is_some() {
+            return None;
+        }
+        *building = Some(Shared::new(SetUp));
+        Some(Building(&self.building))
     }
 
     /// The callbacks as they are now.
