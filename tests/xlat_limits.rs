@@ -4,6 +4,7 @@
 mod xlat_support;
 
 use kdumpfile::sync::{Counter, Shared};
+use kdumpfile::xlat::os::{self, Options, OsType};
 use kdumpfile::xlat::{
     AddrSpace, ByteOrder, Callbacks, Caps, Chain, Ctx, Error, FullAddr, Lookup, LookupElem, MapIndex,
     MemArray, Method, MethodIndex, Next, PageBuf, PageTable, PagingForm, PteFormat, Result, Status, Step,
@@ -77,7 +78,8 @@ fn search_of_a_table_without_end_has_one() {
 fn search_of_ever_new_tables_has_an_end() {
     // Every page is mapped, and no table is met again.
     let words = Words::new(Caps::MACHPHYS, ByteOrder::Little, |addr| Rng(addr).next() & 0x7fff_ffff_f000 | 3);
-    let (words, ctx) = Words { block: 12, reads_max: 1 << 18, ..words }.ctx();
+    let (words, ctx) = Words { block: 12, reads_max: 1 << 15, ..words }.ctx();
+    ctx.set_steps_max(1 << 22);
     let method = xlat_support::method(PteFormat::X86_64, &[12, 9, 9, 9, 9]);
     let walker = Walker::new(&ctx, None, &method);
     assert_limited(&words, walker.lowest_unmapped(&mut 0, u64::MAX >> 17));
@@ -89,7 +91,8 @@ fn search_of_tables_that_need_ever_more_translations_has_an_end() {
     // twice the address. There are two such arrays; elements of the first one are
     // never stored where they should be, which shows at the end only.
     let words = Words::new(Caps::KPHYS, ByteOrder::Little, |addr| Rng(addr).next() & !1);
-    let (words, ctx) = Words { reads_max: 1 << 24, ..words }.ctx();
+    let (words, ctx) = Words { reads_max: 1 << 21, ..words }.ctx();
+    ctx.set_steps_max(1 << 22);
     let mut sys = System::new();
     for (map, index, first) in [(MapIndex::KvPhys, 8, 0x7_0004), (MapIndex::Hw, 9, 0x1000)] {
         let array = MemArray { base: FullAddr::kvirt(first), shift: 3, elemsz: 16, valsz: 8 };
@@ -115,6 +118,7 @@ fn translation_by_objects_that_overlap_has_an_end() {
     // Each lookup has to compare all objects, and each step is a lookup.
     let words = Words::new(Caps::KPHYS, ByteOrder::Little, |addr| Rng(addr).next());
     let (_, ctx) = words.ctx();
+    ctx.set_steps_max(1 << 22);
     let elems: Vec<_> = (0..1 << 20).map(|dest| LookupElem { orig: 1 << 63, dest }).collect();
     let mut sys = System::new();
     sys.set_method(MethodIndex::VMEMMAP, Method::lookup(AddrSpace::KPHYS, Lookup::new(1, elems)));
@@ -124,6 +128,31 @@ fn translation_by_objects_that_overlap_has_an_end() {
     let walker = Walker::new(&ctx, Some(&sys), &method);
     let error = walker.lowest_mapped(&mut 0, u64::MAX >> 33).map(|_| ()).unwrap_err();
     assert_eq!((error.status(), error.message().as_str()), (Status::NoData, TOO_LONG));
+}
+
+#[test]
+fn all_searches_of_a_set_up_together_have_an_end() {
+    const STEPS: u64 = 1 << 16;
+    // Each entry is a table or a page, by the address; physical address 0 is
+    // mapped where direct mappings begin.
+    let words = Words::new(Caps::MACHPHYS | Caps::KPHYS, ByteOrder::Little, |addr| {
+        let random = Rng(addr).next() & 0x7fff_ffff_f000 | 3;
+        if addr & 0xff8 == 0 { 3 } else { random }
+    });
+    let (words, ctx) = Words { reads_max: 2 * STEPS + 1000, ..words }.ctx();
+    ctx.set_steps_max(STEPS);
+    for levels in [48, 57] {
+        words.reads.set(0);
+        let options = Options {
+            arch: Some("x86_64".into()),
+            os: Some(OsType::Linux),
+            root: Some(FullAddr::machphys(0x1000)),
+            virt_bits: Some(levels),
+            ..Options::default()
+        };
+        let _ = os::init(&mut System::new(), &ctx, &options);
+        assert!(words.reads.get() > STEPS / 2, "{levels}: {} reads", words.reads.get());
+    }
 }
 
 /// The tables of a direct mapping, as far as they are asked for.

@@ -12,6 +12,8 @@
 //! | [`run_vmcoreinfo`] | a text | simple rows arrive, a second parse changes nothing |
 //! | [`run_attributes`] | operations on contexts | what is set is there, what is cleared is not |
 //! | [`run_xlat_setup`] | options, and a machine of memory and symbols | set-up ends, translations repeat |
+//! | [`run_xlat_walk`] | methods, page tables, maps and memory | walks end, searches agree with them |
+//! | [`run_xlat_vmcoreinfo`] | lines of VMCOREINFO and memory of a dump | set-up ends, translations repeat |
 //! | [`run_codec`] | a codec and a stream, or a page | other decoders agree, pages come back |
 //!
 //! `cargo fuzz run TARGET` searches with them; `tests/replay.rs` runs them on
@@ -24,20 +26,24 @@ mod codec;
 mod examine;
 mod flattened;
 mod input;
+mod kernel;
 mod patched;
 mod source;
 mod templates;
 mod text;
 mod translation;
+mod walk;
 
 pub use archive::run_archive;
 pub use attributes::run_attributes;
 pub use codec::run_codec;
 pub use flattened::run_flattened;
+pub use kernel::run_xlat_vmcoreinfo;
 pub use patched::{run_open, run_open_diskdump, run_open_elf, run_split_set};
 pub use templates::{diskdumps, elves, sets};
 pub use text::{run_notes, run_vmcoreinfo};
 pub use translation::run_xlat_setup;
+pub use walk::run_xlat_walk;
 
 /// Name of a target, which is that of its binary and of its folder in `corpus`,
 /// and what it runs.
@@ -56,4 +62,6 @@ pub const TARGETS: &[Target] = &[
     ("attributes", run_attributes),
     ("codec", run_codec),
     ("xlat_setup", run_xlat_setup),
+    ("xlat_walk", run_xlat_walk),
+    ("xlat_vmcoreinfo", run_xlat_vmcoreinfo),
 ];

@@ -68,6 +68,28 @@ fn translations(corpus: &mut Corpus) -> Result<()> {
         let machine = [2, 0, 0, 1, 14, 1, 2, 1, 12, 1, 6, 1, 11, 0, 0, 0, 1, 0, 2];
         corpus.add("xlat_setup", &format!("arch-{arch}"), &[&options, &[2; 24], &machine, &words])?;
     }
+    // A small space of each format, with a root at 0 in machine memory.
+    for format in 0..23u8 {
+        let table = [format, 14, 2, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        // One page table method, and a map of all for it.
+        let system = [1, 2, 0, 0, 0, 0, 4, format, 14, 2, 0, 0, 0, 0, 0];
+        let maps = [1, 0, 0, 0, 0, 0, 23, 1, 1, 0, 0, 0, 0, 0, 23, 1, 0, 0, 0];
+        let sources = [3, 0, 0, 0, 0, 1, 3, 0, 0x10, 0, 0, 2, 3, 0, 0x20, 0, 0, 3];
+        let machine = [7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        corpus.add(
+            "xlat_walk",
+            &format!("format-{format}"),
+            &[&table, &system, &maps, &sources, &machine, &words],
+        )?;
+    }
+    // Each line once, and memory of small words.
+    for arch in 0..9u8 {
+        let lines: Vec<u8> = (0..26u8).flat_map(|line| [line * 2 + arch % 2, 2, line, 0, 0, 0, 1]).collect();
+        let sources = [8, 1, 2, 3, 12, 1, 2, 3, 14, 0, 0, 0, 2, 0, 0, 0];
+        let memory: Vec<u8> = [0, 0, 40, 0].into_iter().chain((0..40u8).flat_map(|n| [2, n, n])).collect();
+        let parts: [&[u8]; 6] = [&[arch, 9, 0, 26], &lines, &sources, &memory, &[1, 0], b"NUMBER(x)=1\n"];
+        corpus.add("xlat_vmcoreinfo", &format!("arch-{arch}"), &parts)?;
+    }
     Ok(())
 }
 

@@ -134,6 +134,8 @@ replays! {
     attributes_keep_their_promises: "attributes",
     codecs_agree_with_other_decoders: "codec",
     translation_is_set_up_or_refused: "xlat_setup",
+    walks_and_searches_agree: "xlat_walk",
+    kernels_that_lie_are_translated_or_refused: "xlat_vmcoreinfo",
 }
 
 #[test]

@@ -22,7 +22,11 @@ pub(super) const DEPTH_MAX: usize = 64;
 pub(super) const NEEDS_MAX: u32 = 1 << 16;
 
 /// The steps of one translation, with all that it needs.
-pub(super) const STEPS_MAX: u64 = 1 << 20;
+const TRANSLATION_MAX: u64 = 1 << 20;
+
+/// The steps of a search. Nonsense tables may never come to an end, but those of
+/// a direct mapping of 128 TiB by pages of 2 MiB do, or 256 GiB by pages of 4 KiB.
+const SEARCH_MAX: u64 = 1 << 26;
 
 /// What one user of translations holds: the chain of callbacks, the blocks of
 /// memory that were read last, and the translations that were found last.
@@ -44,6 +48,8 @@ pub struct Ctx {
     /// The steps that are left for the operation that is under way; none if no
     /// operation is.
     budget: Cell<Option<u64>>,
+    /// The steps of a search.
+    steps_max: Cell<u64>,
     /// How often something was found to depend on itself.
     pub(super) loops: Cell<u64>,
     pub(super) tlb: RefCell<Tlb>,
@@ -63,6 +69,7 @@ impl Ctx {
             in_flight: RefCell::default(),
             needs: Cell::new(0),
             budget: Cell::new(None),
+            steps_max: Cell::new(SEARCH_MAX),
             loops: Cell::new(0),
             tlb: RefCell::default(),
             caching: Cell::new(true),
@@ -74,6 +81,7 @@ impl Ctx {
     pub fn clone_onto(&self, base: Shared<dyn Callbacks>) -> Self {
         let clone = Ctx::new(Shared::new(self.chain.clone_onto(base)));
         clone.caching.set(self.caching.get());
+        clone.steps_max.set(self.steps_max.get());
         clone
     }
 
@@ -176,6 +184,22 @@ impl Ctx {
         self.in_flight.try_borrow().is_ok_and(|in_flight| in_flight.is_empty())
     }
 
+    /// Sets how many steps a search of page tables may take before it fails (2^26
+    /// unless told otherwise): entries that are looked at, and all that it takes
+    /// to read them. A set-up ([`os::init`](super::os::init)) may take twice as
+    /// many, a single translation no more than 2^20 of them.
+    ///
+    /// With the usual number, searches go through a direct mapping of 128 TiB in
+    /// pages of 2 MiB, or 256 GiB in pages of 4 KiB.
+    pub fn set_steps_max(&self, steps: u64) {
+        self.steps_max.set(steps);
+    }
+
+    /// The steps of a search.
+    pub(super) fn steps_max(&self) -> u64 {
+        self.steps_max.get()
+    }
+
     /// From here on and while the result lives, no more than `max` steps are
     /// made, nor more than what an operation has left of which this is a part.
     pub(super) fn limit(&self, max: u64) -> Limit<'_> {
@@ -185,9 +209,9 @@ impl Ctx {
         Limit { ctx: self, before, given }
     }
 
-    /// The same, unless a limit is there already.
-    pub(super) fn first_limit(&self, max: u64) -> Option<Limit<'_>> {
-        self.budget.get().is_none().then(|| self.limit(max))
+    /// The limit of a single translation, unless there is one already.
+    pub(super) fn limit_of_translation(&self) -> Option<Limit<'_>> {
+        self.budget.get().is_none().then(|| self.limit(self.steps_max().min(TRANSLATION_MAX)))
     }
 
     /// Takes `steps` from what is left for the operation that is under way.
@@ -368,6 +392,7 @@ impl Clone for Ctx {
     fn clone(&self) -> Self {
         let clone = Ctx::new(Shared::new(Chain::clone(&self.chain)));
         clone.caching.set(self.caching.get());
+        clone.steps_max.set(self.steps_max.get());
         clone
     }
 }

@@ -13,7 +13,7 @@
 use alloc::vec::Vec;
 use core::cell::RefMut;
 
-use super::ctx::{Ctx, DEPTH_MAX, NEEDS_MAX, STEPS_MAX};
+use super::ctx::{Ctx, DEPTH_MAX, NEEDS_MAX};
 use super::error::{Error, Result, Status};
 use super::map::{MethodIndex, Range};
 use super::method::{Kind, Method};
@@ -211,7 +211,7 @@ impl Ctx {
         if let Some(found) = self.remembered(sys, caps, addr) {
             return Ok((found, guard));
         }
-        let limit = self.first_limit(STEPS_MAX);
+        let limit = self.limit_of_translation();
         self.spend(WAY_STEPS)?;
         let (loops, version) = (self.loops.get(), self.chain().version());
         let found = self.follow(route, sys, caps, addr)?;

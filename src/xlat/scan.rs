@@ -8,7 +8,7 @@
 //! A table that is used in many places (the zero page of KASAN's shadow, or the
 //! loop of a hostile dump) is searched in one of them only.
 //!
-//! Each search has one account of steps ([`SEARCH_MAX`]), from which all is paid
+//! Each search has one account of steps ([`set_steps_max`](super::Ctx::set_steps_max)), from which all is paid
 //! that is done for it: entries that are looked at, tables that are entered, and
 //! translations without which a table cannot be read.
 
@@ -51,10 +51,6 @@ struct Search {
     /// wanted.
     barren: BTreeSet<Table>,
 }
-
-/// The steps of a search. Nonsense tables may never come to an end, but those of
-/// a direct mapping of 128 TiB by pages of 2 MiB do, or 256 GiB by pages of 4 KiB.
-pub(super) const SEARCH_MAX: u64 = 1 << 26;
 
 /// What it costs to enter a table, in steps: it is remembered that there is
 /// nothing in it.
@@ -176,7 +172,7 @@ impl Walker<'_> {
 
     /// Does all of `work` with the steps of one search.
     fn within_limit<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let limit = self.ctx.limit(SEARCH_MAX);
+        let limit = self.ctx.limit(self.ctx.steps_max());
         let result = work();
         if result.is_err() && limit.is_reached() {
             return Err(Error::no_data("Search of page tables takes too many steps"));

@@ -13,7 +13,7 @@
 
 use alloc::format;
 
-use super::ctx::{Ctx, STEPS_MAX};
+use super::ctx::Ctx;
 use super::error::{Error, Result, Status};
 use super::method::{Kind, Lookup, LookupElem, MemArray, Method};
 use super::pgt;
@@ -192,7 +192,7 @@ impl<'a> Walker<'a> {
     /// As for [`launch`](Self::launch) and [`step`](Self::step).
     pub fn walk(&self, step: &mut Step) -> Result<()> {
         let start = step.base;
-        let _limit = self.ctx.first_limit(STEPS_MAX);
+        let _limit = self.ctx.limit_of_translation();
         self.walk_from(step).inspect_err(|error| {
             if error.status() == Status::BUSY {
                 step.base = start;

@@ -33,7 +33,6 @@ use super::ctx::Ctx;
 use super::error::{Error, Result};
 use super::map::MethodIndex;
 use super::method::Method;
-use super::scan::SEARCH_MAX;
 use super::system::{MapIndex, System};
 use super::types::FullAddr;
 
@@ -99,9 +98,6 @@ pub struct Options {
     pub xen_xlat: Option<bool>,
 }
 
-/// The steps of a set-up: two searches may come to no end before it fails.
-const STEPS_MAX: u64 = 2 * SEARCH_MAX;
-
 /// The architectures and how they are set up.
 fn initialiser(arch: &str) -> Option<fn(&mut Setup<'_>) -> Result<()>> {
     Some(match arch {
@@ -135,7 +131,8 @@ pub fn init(sys: &mut System, ctx: &Ctx, options: &Options) -> Result<()> {
     let arch = options.arch.as_deref().ok_or_else(|| Error::no_data("Cannot determine architecture"))?;
     let init = initialiser(arch).ok_or_else(|| Error::not_implemented("Unsupported architecture"))?;
     clear(sys);
-    let _limit = ctx.limit(STEPS_MAX);
+    // Two searches may come to no end before it fails.
+    let _limit = ctx.limit(ctx.steps_max().saturating_mul(2));
     init(&mut Setup { ctx, sys, options })
 }
 
