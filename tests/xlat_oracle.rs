@@ -5,6 +5,7 @@
 mod xlat_support;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use kdumpfile::sync::Shared;
 use kdumpfile::xlat::{
@@ -312,8 +313,8 @@ impl Builder<'_> {
             let index = virt >> self.form.span(at) & ((1 << self.form.field(at)) - 1);
             let place = table + (index << size);
             if at == level {
-                if !self.words.contains_key(&place) {
-                    self.words.insert(place, page);
+                if let Entry::Vacant(vacant) = self.words.entry(place) {
+                    vacant.insert(page);
                     self.mapped.insert(first, (phys, span));
                 }
                 return;

@@ -225,7 +225,7 @@ fn searches_find_what_a_walk_of_every_page_finds() {
             let page = (1 << shift) - 1;
             // Where the top bit must be repeated, only the lower half.
             let mut count = 1_u64 << (form.virt_bits() - shift);
-            if walker.launch(&mut Step::default(), count / 2 << shift).is_err() {
+            if walker.launch(&mut Step::default(), (count / 2) << shift).is_err() {
                 count /= 2;
             }
             let walk = |number| {
