@@ -119,7 +119,7 @@ const PLACES: [u64; 6] = [0, 0x1000, 0x10_0000, 0x100_0000, 0x4000_0000, 0x8000_
 /// The text of a kernel: known keys with numbers that may be anything.
 fn text(input: &mut Input<'_>) -> Vec<u8> {
     let mut text = Vec::new();
-    for _ in 0..input.byte() % 40 {
+    for _ in 0..input.byte() % 64 {
         let (key, form) = input.one_of(&KEYS);
         let number = match input.byte() % 4 {
             0 => input.number(),
@@ -150,7 +150,7 @@ fn memory(input: &mut Input<'_>, order: ByteOrder, width: usize) -> Vec<u8> {
             // A table or a page in the memory that there is.
             _ => {
                 place
-                    + (input.uint(1) & 15 << 12)
+                    + ((input.uint(1) & 15) << 12)
                     + input.one_of(&[1, 3, 0x63, 0x81, 0x7c0, 0x400, 0xcf, 1 << 63])
             }
         })

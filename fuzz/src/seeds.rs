@@ -82,13 +82,80 @@ fn translations(corpus: &mut Corpus) -> Result<()> {
             &[&table, &system, &maps, &sources, &machine, &words],
         )?;
     }
-    // Each line once, and memory of small words.
-    for arch in 0..9u8 {
-        let lines: Vec<u8> = (0..26u8).flat_map(|line| [line * 2 + arch % 2, 2, line, 0, 0, 0, 1]).collect();
-        let sources = [8, 1, 2, 3, 12, 1, 2, 3, 14, 0, 0, 0, 2, 0, 0, 0];
-        let memory: Vec<u8> = [0, 0, 40, 0].into_iter().chain((0..40u8).flat_map(|n| [2, n, n])).collect();
-        let parts: [&[u8]; 6] = [&[arch, 9, 0, 26], &lines, &sources, &memory, &[1, 0], b"NUMBER(x)=1\n"];
+    kernels(corpus)
+}
+
+/// For each architecture what a kernel says when page tables are at the start of
+/// a place of memory: its number, and the lines.
+const KERNELS: [(u8, &str); 9] = [
+    (
+        3,
+        "OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(init_top_pgt)=ffffffff81000000\nNUMBER(phys_base)=0\n\
+         SYMBOL(_stext)=ffffffff81000000\nNUMBER(pgtable_l5_enabled)=0\n",
+    ),
+    (
+        4,
+        "OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffff800008000000\nNUMBER(VA_BITS)=48\n\
+         NUMBER(PHYS_OFFSET)=0x40000000\nNUMBER(kimage_voffset)=0xffff7fffc8000000\n\
+         SYMBOL(_stext)=ffff800008001000\nNUMBER(TCR_EL1_T1SZ)=0x10\n",
+    ),
+    (
+        3,
+        "OSRELEASE=6.1.0\nPAGESIZE=65536\nSYMBOL(swapper_pg_dir)=c000000001000000\nNUMBER(RADIX_MMU)=1\n\
+         SYMBOL(_stext)=c000000000000000\n",
+    ),
+    (
+        5,
+        "OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff80000000\nNUMBER(VA_BITS)=48\n\
+         NUMBER(PAGE_OFFSET)=0xffffaf8000000000\nNUMBER(phys_ram_base)=0x80000000\n\
+         NUMBER(KERNEL_LINK_ADDR)=0xffffffff80000000\nNUMBER(va_kernel_pa_offset)=0xffffffff00000000\n\
+         SYMBOL(_stext)=ffffffff80002000\n",
+    ),
+    (3, "OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=1000000\n"),
+    (3, "OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=c1000000\nCONFIG_X86_PAE=y\n"),
+    (4, "OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=c0000000\nSYMBOL(_stext)=c0008000\n"),
+    (5, "OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=c0000000\n"),
+    (
+        3,
+        "OSRELEASE=6.1.0\nPAGESIZE=16384\nSYMBOL(swapper_pg_dir)=9000000001000000\n\
+         SYMBOL(_stext)=9000000001001000\n",
+    ),
+];
+
+/// Half of the known lines once with memory of small words, and what a kernel
+/// says with tables.
+fn kernels(corpus: &mut Corpus) -> Result<()> {
+    for (arch, (place, text)) in (0..9u8).zip(KERNELS) {
+        let lines: Vec<u8> =
+            (0..26u8).flat_map(|line| [line * 2 + arch % 2, 2, line % 16, 0, 0, 0, 1]).collect();
+        let sources: [[u8; 4]; 4] = [
+            [8, 1, 2, 3],
+            [12, 1, 2, 3],
+            [[14, 11, 8, 13, 0, 3, 3, 14, 7][usize::from(arch)], 0, 0, 0],
+            [2, 0, 0, 0],
+        ];
+        let sources = sources.concat();
+        // Tables, with an entry of the format for a page, a table and nothing.
+        let flags: [u8; 3] = [
+            [2, 3, 0],
+            [1, 1, 0],
+            [7, 7, 0],
+            [6, 1, 0],
+            [5, 5, 0],
+            [2, 2, 0],
+            [1, 1, 0],
+            [6, 1, 0],
+            [3, 3, 0],
+        ][usize::from(arch)];
+        let memory: Vec<u8> = [0, place, 40, place]
+            .into_iter()
+            .chain((0..40u8).flat_map(|n| [2, n % 16, flags[usize::from(n) % 2]]))
+            .collect();
+        let segment = [1, place.wrapping_mul(2)];
+        let parts: [&[u8]; 6] = [&[arch, 8, 26], &lines, &sources, &memory, &segment, b"NUMBER(x)=1\n"];
         corpus.add("xlat_vmcoreinfo", &format!("arch-{arch}"), &parts)?;
+        let parts: [&[u8]; 6] = [&[arch, 8, 0], &[], &sources, &memory, &segment, text.as_bytes()];
+        corpus.add("xlat_vmcoreinfo", &format!("kernel-{arch}"), &parts)?;
     }
     Ok(())
 }
