@@ -11,6 +11,7 @@ use kdumpfile::xlat::{
     System, Walker,
 };
 use xlat_support::Rng;
+use xlat_support::systems::{self, Noise};
 
 /// Memory in which each word follows from its address.
 struct Words {
@@ -128,6 +129,48 @@ fn translation_by_objects_that_overlap_has_an_end() {
     let walker = Walker::new(&ctx, Some(&sys), &method);
     let error = walker.lowest_mapped(&mut 0, u64::MAX >> 33).map(|_| ()).unwrap_err();
     assert_eq!((error.status(), error.message().as_str()), (Status::NoData, TOO_LONG));
+}
+
+/// Memory that counts how often it is asked.
+struct Counted {
+    noise: Noise,
+    reads: Counter,
+}
+
+impl Callbacks for Counted {
+    fn read_caps(&self, next: Next<'_>) -> Caps {
+        self.noise.read_caps(next)
+    }
+
+    fn page(&self, next: Next<'_>, addr: FullAddr) -> Result<PageBuf> {
+        self.reads.add(1);
+        self.noise.page(next, addr)
+    }
+}
+
+#[test]
+fn conversions_by_random_systems_end_within_their_steps() {
+    let mut rng = Rng(23);
+    let (mut most, mut given_up) = (0, 0);
+    for _ in 0..1_500 {
+        let steps = 1 << (2 + rng.below(8));
+        let noise = Noise { caps: systems::caps(&mut rng), seed: rng.next() };
+        let memory = Shared::new(Counted { noise, reads: Counter::new(0) });
+        let ctx = Ctx::new(Shared::new(Chain::with_base(memory.clone())));
+        ctx.set_steps_max(steps);
+        ctx.set_caching(rng.below(2) == 0);
+        let (sys, script) = systems::system(&mut rng);
+        for _ in 0..30 {
+            let (addr, caps) = (systems::address(&mut rng), systems::caps(&mut rng));
+            memory.reads.set(0);
+            let result = ctx.op(Some(&sys), caps, addr, Ok);
+            let reads = memory.reads.get();
+            assert!(reads <= steps, "{addr} to {caps:?}: {reads} reads for {steps} steps in\n{script}");
+            most = most.max(reads);
+            given_up += u32::from(result.is_err_and(|error| error.message().contains("too many steps")));
+        }
+    }
+    assert!(most > 6 && given_up > 1_000, "{most} {given_up}");
 }
 
 #[test]
