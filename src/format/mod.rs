@@ -15,6 +15,8 @@ pub mod diskdump;
 pub mod elf;
 pub mod extent;
 pub mod infer;
+pub mod lkcd;
+pub mod mclxcd;
 pub mod pfn;
 
 use alloc::boxed::Box;
@@ -193,4 +195,9 @@ pub struct Opening<'a> {
 pub type OpenFn = fn(&mut Opening<'_>) -> Result<Option<Box<dyn Format>>>;
 
 /// All formats, in probing order: name (attribute `file.format`) and entry.
-pub const FORMATS: &[(&str, OpenFn)] = &[(elf::NAME, elf::open), ("diskdump", diskdump::open)];
+pub const FORMATS: &[(&str, OpenFn)] = &[
+    (elf::NAME, elf::open),
+    ("diskdump", diskdump::open),
+    (lkcd::NAME, lkcd::open),
+    (mclxcd::NAME, mclxcd::open),
+];

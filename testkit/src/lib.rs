@@ -11,6 +11,7 @@
 //! | an ELF core, well-formed or lying | [`elf::ElfBuilder`] |
 //! | notes: PRSTATUS, VMCOREINFO, Xen, QEMU | [`notes`] |
 //! | a diskdump or a split set | [`diskdump::DiskdumpBuilder`] |
+//! | an LKCD dump | [`lkcd::LkcdBuilder`] |
 //! | a flattened stream | [`flatten::Flattener`] |
 //! | page contents, and what a reader must answer | [`image`] |
 //! | one compressed page | [`compress::Codec`] |
@@ -46,6 +47,7 @@ pub mod endian;
 pub mod fault;
 pub mod flatten;
 pub mod image;
+pub mod lkcd;
 pub mod notes;
 pub mod peer;
 pub mod truth;
