@@ -148,7 +148,7 @@ impl LkcdBuilder {
             word,
             order,
             page_size: 4096,
-            method: if version < 5 { Method::Rle } else { Method::Gzip } as u32,
+            method: if version & 0x3fff_ffff < 5 { Method::Rle } else { Method::Gzip } as u32,
             data_offset: 65536,
             uts: Utsname::linux("2.6.5-7.97-smp", machine),
             records: Vec::new(),

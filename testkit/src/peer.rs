@@ -112,7 +112,8 @@ pub fn library() -> bool {
 ///
 /// `attrs` are string or number attributes to set before the files are opened,
 /// as (`path`, `value`); values of digits only become numbers. All pages that
-/// `file.pagemap` names below PFN 2^20 are read as MACHPHYSADDR.
+/// `file.pagemap` names below PFN 2^20 (without one: all below `max_pfn`) are
+/// read as MACHPHYSADDR.
 ///
 /// # Panics
 /// With `CI=true` if the library is not installed; if it crashes or an

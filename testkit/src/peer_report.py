@@ -102,7 +102,9 @@ def walk(ctx, prefix, out):
 
 def read_pages(ctx, attributes):
     page_size = attributes.get("arch.page_size", {}).get("value", 0)
-    pagemap = attributes.get("file.pagemap", {}).get("value", [])
+    # Formats without a pagemap: every PFN there may be.
+    all_pages = [[0, attributes.get("max_pfn", {}).get("value", 0) - 1]]
+    pagemap = attributes.get("file.pagemap", {}).get("value", all_pages)
     pages = {
         "page_size": page_size,
         "read_ok": 0,

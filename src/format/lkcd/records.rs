@@ -112,7 +112,12 @@ impl Records {
     /// at <position>`.
     pub fn find(&self, pfn: u64) -> Result<(u64, Descriptor)> {
         let position = self.follow(Some(pfn))?.ok_or_else(not_found)?;
-        Ok((position, self.read(position)?))
+        let descriptor = self.read(position)?;
+        // Storage that failed without saying so must not show another page.
+        if descriptor.pfn(self.page_shift) != pfn {
+            return Err(Error::corrupt(format!("Page descriptor at {position} is another one than before")));
+        }
+        Ok((position, descriptor))
     }
 
     /// One above the highest PFN of all records; 0 if there are none.
