@@ -5,6 +5,7 @@
 //! | [`run_open`] | a file | reads repeat, bitmaps agree with themselves |
 //! | [`run_open_elf`] | changes of a valid ELF core | the same |
 //! | [`run_open_diskdump`] | changes of a valid diskdump | the same |
+//! | [`run_open_lkcd`] | changes of a valid LKCD dump | the same |
 //! | [`run_split_set`] | changes of a valid set of 2 or 3 files | the same |
 //! | [`run_flattened`] | records, or a stream | the file is what a naive model says |
 //! | [`run_archive`] | an archive | reads here and there agree with one read of all |
@@ -39,8 +40,8 @@ pub use attributes::run_attributes;
 pub use codec::run_codec;
 pub use flattened::run_flattened;
 pub use kernel::run_xlat_vmcoreinfo;
-pub use patched::{run_open, run_open_diskdump, run_open_elf, run_split_set};
-pub use templates::{diskdumps, elves, sets};
+pub use patched::{run_open, run_open_diskdump, run_open_elf, run_open_lkcd, run_split_set};
+pub use templates::{diskdumps, elves, lkcds, sets};
 pub use text::{run_notes, run_vmcoreinfo};
 pub use translation::run_xlat_setup;
 pub use walk::run_xlat_walk;
@@ -54,6 +55,7 @@ pub const TARGETS: &[Target] = &[
     ("open", run_open),
     ("open_elf", run_open_elf),
     ("open_diskdump", run_open_diskdump),
+    ("open_lkcd", run_open_lkcd),
     ("split_set", run_split_set),
     ("flattened", run_flattened),
     ("archive", run_archive),

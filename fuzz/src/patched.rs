@@ -7,7 +7,7 @@ use kdumpfile::sync::Shared;
 use crate::examine;
 use crate::input::Input;
 use crate::source::Shy;
-use crate::templates::{Template, diskdumps, elves, sets};
+use crate::templates::{Template, diskdumps, elves, lkcds, sets};
 
 /// Opens any bytes as a file.
 pub fn run_open(data: &[u8]) {
@@ -28,6 +28,13 @@ pub fn run_open_elf(data: &[u8]) {
 pub fn run_open_diskdump(data: &[u8]) {
     let mut input = Input(data);
     let template = &diskdumps()[input.index(diskdumps().len())];
+    open_changed(&mut input, &[template]);
+}
+
+/// Byte 0 picks a template, the others change it.
+pub fn run_open_lkcd(data: &[u8]) {
+    let mut input = Input(data);
+    let template = &lkcds()[input.index(lkcds().len())];
     open_changed(&mut input, &[template]);
 }
 

@@ -4,7 +4,7 @@
 use std::io::{Result, Write};
 use std::path::{Path, PathBuf};
 
-use kdumpfile_fuzz::{TARGETS, diskdumps, elves, sets};
+use kdumpfile_fuzz::{TARGETS, diskdumps, elves, lkcds, sets};
 use kdumpfile_testkit::arch::Arch;
 use kdumpfile_testkit::compress;
 use kdumpfile_testkit::endian::ByteOrder;
@@ -168,6 +168,9 @@ fn open(corpus: &mut Corpus) -> Result<()> {
     for (number, dump) in diskdumps().iter().enumerate() {
         corpus.add("open", &format!("diskdump-{number}"), &[&dump.bytes])?;
     }
+    for (number, dump) in lkcds().iter().enumerate().filter(|(_, dump)| dump.bytes.len() < 65536) {
+        corpus.add("open", &format!("lkcd-{number}"), &[&dump.bytes])?;
+    }
     let small = &elves()[5].bytes;
     let stream = Flattener::new().record_size(1500).order(Order::Interleaved(2)).flatten(small);
     corpus.add("open", "flattened", &[&stream])?;
@@ -179,8 +182,12 @@ fn open(corpus: &mut Corpus) -> Result<()> {
 /// Programs of changes: none, one to each of the first fields, and a few of
 /// every kind.
 fn changed(corpus: &mut Corpus) -> Result<()> {
-    let counts =
-        [("open_elf", elves().len()), ("open_diskdump", diskdumps().len()), ("split_set", sets().len())];
+    let counts = [
+        ("open_elf", elves().len()),
+        ("open_diskdump", diskdumps().len()),
+        ("open_lkcd", lkcds().len()),
+        ("split_set", sets().len()),
+    ];
     for (target, count) in counts {
         let file: &[u8] = if target == "split_set" { &[1] } else { &[] };
         for template in 0..count as u8 {

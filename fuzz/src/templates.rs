@@ -4,10 +4,11 @@ use std::sync::OnceLock;
 
 use kdumpfile_testkit::arch::Arch;
 use kdumpfile_testkit::compress::Codec;
-use kdumpfile_testkit::diskdump::{DISKDUMP, DiskdumpBuilder, DiskdumpLayout};
+use kdumpfile_testkit::diskdump::{DISKDUMP, DiskdumpBuilder, DiskdumpLayout, WordSize};
 use kdumpfile_testkit::elf::{Class, ElfBuilder, ElfLayout, Section, Segment};
 use kdumpfile_testkit::endian::{ByteOrder, Field};
 use kdumpfile_testkit::image::RamImage;
+use kdumpfile_testkit::lkcd::{LkcdBuilder, Method, Record};
 use kdumpfile_testkit::notes::{Note, NoteWriter, Utsname, Vmcoreinfo, prstatus, prstatus_layout, xen};
 
 /// A dump, where its fields are, and what must stay for it to be recognised.
@@ -181,6 +182,40 @@ pub fn diskdumps() -> &'static [Template] {
             of(Arch::X86_64, Codec::Raw, |dump| dump.signature(DISKDUMP).version(0).tasks(&[1, 2])),
             // As QEMU writes it.
             of(Arch::Aarch64, Codec::Snappy, |dump| dump.utsname(Utsname::qemu("Unknown"))),
+        ]
+    })
+}
+
+fn lkcd(version: u32, word: WordSize, order: ByteOrder, method: Method) -> Template {
+    let ram = RamImage::new(9, PAGE);
+    let stored = [9, 1, 2, 3, 0x10_0000].map(|pfn| (pfn, ram.page_bytes(pfn)));
+    let builder = LkcdBuilder::new(version, word, order)
+        .method(method)
+        .data_offset(if version < 9 { 65536 } else { 742 })
+        .pages(stored)
+        // Pages that cannot be read.
+        .record(Record::new(12 << 12, 0, [7; 40]))
+        .packed(13, [0, 5, 1]);
+    let (bytes, layout) = builder.build_with_layout();
+    let fields = layout.fields().map(|(_, field)| field).filter(|field| field.width > 0).collect();
+    Template { bytes, order, fields, signature: 8 }
+}
+
+/// LKCD dumps of each layout and method. Where records begin is said by the
+/// last ones, which are small for that reason.
+pub fn lkcds() -> &'static [Template] {
+    static ALL: OnceLock<Vec<Template>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        use ByteOrder::{Big, Little};
+        use WordSize::{Bits32, Bits64};
+        vec![
+            lkcd(1, Bits32, Little, Method::Rle),
+            lkcd(2, Bits64, Big, Method::Rle),
+            lkcd(5, Bits64, Little, Method::Gzip),
+            lkcd(7, Bits32, Big, Method::Rle),
+            lkcd(8, Bits64, Little, Method::None),
+            lkcd(9, Bits64, Little, Method::Gzip),
+            lkcd(10, Bits64, Big, Method::Rle),
         ]
     })
 }
