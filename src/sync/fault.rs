@@ -33,6 +33,8 @@ pub enum Fault {
     SharedScope,
     /// A change that translation depends on is not noted.
     UnnoticedChange,
+    /// Records of an LKCD dump are added once more after somebody else did.
+    RecordsAddedTwice,
     /// Page cache: there is one more page than slots.
     OneSlotTooMany,
     /// Page cache: two threads that miss a page both enter it.

@@ -25,7 +25,7 @@ use crate::arch::ByteOrder;
 use crate::attr::BitSource;
 use crate::error::{Error, Result, ResultExt, Status};
 use crate::io::FileSet;
-use crate::sync::{RwLock, Shared};
+use crate::sync::{Fault, RwLock, Shared, broken};
 
 /// Size of a descriptor in bytes.
 pub const DESCRIPTOR_BYTES: u64 = 16;
@@ -236,7 +236,8 @@ impl Known {
             None => batch.next == self.next,
         };
         // Others went farther (or the file changes while it is read).
-        if self.ended || !continues {
+        let at = if broken(Fault::RecordsAddedTwice) { 0 } else { at };
+        if (self.ended || !continues) && !broken(Fault::RecordsAddedTwice) {
             return Ok(());
         }
         for (number, record) in batch.records.iter().enumerate().skip(at) {
