@@ -97,10 +97,10 @@ fn neighbours_may_be_more_than_4_gib_apart_in_the_file() {
 // 3.10.3.c.
 #[test]
 fn a_duplicate_stops_the_scan_when_it_is_met_and_not_before() {
-    let builder = with(v8(), [5, 6, 7, 6, 8, 9]);
+    let builder = with(v8(), [5, 6, 7, 2, 6, 8, 9]);
     let (file, layout) = builder.build_with_layout();
     let dump = open(file.clone());
-    let text = format!("Duplicate PFN 0x6 at {} (previous {})", layout.records[3], layout.records[1]);
+    let text = format!("Duplicate PFN 0x6 at {} (previous {})", layout.records[4], layout.records[1]);
     let duplicate = fails(Status::Corrupt, &text);
     is_page(&dump, 6);
     is_page(&dump, 5);
@@ -117,8 +117,13 @@ fn a_duplicate_stops_the_scan_when_it_is_met_and_not_before() {
             (status, said),
             fails(Status::Corrupt, &format!("Value cannot be revalidated: Cannot get max_pfn: {text}"))
         );
+        // What can be read is there, with the reason behind the last page.
         let pagemap = dump.bitmap("file.pagemap").unwrap();
-        assert_eq!(failure(pagemap.find_set(0)), duplicate);
+        let mut ranges = pagemap.ranges();
+        assert_eq!(ranges.next().unwrap().unwrap(), (2, 2));
+        assert_eq!(failure(ranges.next().unwrap()), duplicate);
+        assert_eq!(pagemap.find_set(3).unwrap(), 5);
+        assert_eq!(failure(pagemap.find_set(8)), duplicate);
     }
     // All pages in front of it are known even if the first look goes too far.
     let dump = open(file);

@@ -256,12 +256,16 @@ impl Known {
 }
 
 /// `file.pagemap`: the pages of all records, which are followed to the end
-/// when somebody asks for the first bit.
+/// when somebody asks for the first bit. If something is in the way, the bits
+/// in front of it can be had, and the error stands behind the last one.
 pub struct StoredPages(pub Shared<Records>);
 
 impl BitSource for StoredPages {
     fn run(&self, from: u64) -> Result<Option<(u64, u64)>> {
-        self.0.end_pfn()?;
-        Ok(self.0.known.read().index.run(from))
+        let followed = self.0.end_pfn();
+        match self.0.known.read().index.run(from) {
+            None => followed.map(|_| None),
+            run => Ok(run),
+        }
     }
 }
