@@ -59,7 +59,7 @@ fn records_in_the_worst_order_take_36_bytes_each() {
     let scattered = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 12;
     // Fills gaps between full chunks from above, again and again.
     let gaps = |n: u64| ((n / 513) << 33) + if n % 513 == 512 { 1 << 32 } else { n % 513 };
-    let zigzag = |n: u64| if n % 2 == 0 { n << 20 } else { (1 << 51) - (n << 20) };
+    let zigzag = |n: u64| if n.is_multiple_of(2) { n << 20 } else { (1 << 51) - (n << 20) };
     for (what, file) in [
         ("scattered", bare((0..RECORDS).map(scattered))),
         ("gaps", bare((0..RECORDS).map(gaps))),

@@ -269,3 +269,94 @@ impl BitSource for StoredPages {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn known(next: u64) -> Known {
+        Known { index: Index::default(), next, ended: false, end_pfn: 0 }
+    }
+
+    /// Records 100 bytes apart.
+    fn batch(start: u64, pfns: &[u64], ended: bool) -> Batch {
+        let records =
+            pfns.iter().zip(0..).map(|(&pfn, n)| Record { pfn, position: start + n * 100 }).collect();
+        Batch { records, next: start + pfns.len() as u64 * 100, ended, fault: None }
+    }
+
+    fn state(known: &Known) -> (u64, bool, u64) {
+        (known.next, known.ended, known.end_pfn)
+    }
+
+    #[test]
+    fn who_comes_second_adds_what_is_beyond_the_first() {
+        let mut known = known(1000);
+        known.append(&batch(1000, &[5, 9, 2], false)).unwrap();
+        assert_eq!(state(&known), (1300, false, 10));
+        // Less far, as far, and farther.
+        for pfns in [&[5][..], &[5, 9, 2]] {
+            known.append(&batch(1000, pfns, false)).unwrap();
+            assert_eq!(state(&known), (1300, false, 10));
+        }
+        known.append(&batch(1000, &[5, 9, 2, 20, 7], true)).unwrap();
+        assert_eq!(state(&known), (1500, true, 21));
+        for (pfn, position) in [(5, 1000), (9, 1100), (2, 1200), (20, 1300), (7, 1400)] {
+            assert_eq!(known.index.get(pfn), Some(position));
+        }
+        known.append(&batch(1000, &[5, 9, 2, 20, 7, 30], true)).unwrap();
+        assert_eq!(state(&known), (1500, true, 21));
+    }
+
+    #[test]
+    fn the_end_is_known_even_if_others_were_as_far() {
+        let mut known = known(1000);
+        known.append(&batch(1000, &[1], false)).unwrap();
+        known.append(&batch(1000, &[1], true)).unwrap();
+        assert_eq!(state(&known), (1100, true, 2));
+    }
+
+    #[test]
+    fn records_of_a_file_that_changed_meanwhile_are_not_added() {
+        let mut known = known(1000);
+        known.append(&batch(1000, &[1, 2], false)).unwrap();
+        known.append(&batch(1050, &[7, 8, 9], true)).unwrap();
+        assert_eq!(state(&known), (1200, false, 3));
+        assert_eq!(known.index.get(9), None);
+    }
+
+    #[test]
+    fn a_duplicate_ends_what_is_added() {
+        let mut known = known(1000);
+        let error = known.append(&batch(1000, &[3, 4, 3, 5], true)).unwrap_err();
+        assert_eq!(error.message(), "Duplicate PFN 0x3 at 1200 (previous 1000)");
+        assert_eq!(state(&known), (1200, false, 5));
+        assert_eq!(known.index.get(5), None);
+    }
+
+    #[test]
+    fn a_record_at_the_end_of_all_positions_is_the_last_one() {
+        use crate::io::{MmapPolicy, ReadAt, Source};
+
+        /// A file of unknown length in which each descriptor is the same.
+        struct Same;
+        impl ReadAt for Same {
+            fn read_at(&self, pos: u64, buf: &mut [u8]) -> Result<usize> {
+                let raw = [1, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0];
+                for (byte, at) in buf.iter_mut().zip(pos..) {
+                    *byte = raw[(at % 16) as usize];
+                }
+                Ok(buf.len())
+            }
+        }
+        let policy = Shared::new(MmapPolicy::default());
+        let source: Source = Shared::new(Same);
+        let files = Shared::new(FileSet::open(vec![source], Vec::new(), policy).unwrap());
+        let records = Records::new(files, ByteOrder::Little, 0, u64::MAX - 31);
+        assert_eq!(records.next_record(u64::MAX - 31).unwrap(), Some((1, u64::MAX)));
+        assert_eq!(records.end_pfn().unwrap(), 2);
+        assert_eq!(records.find(5).unwrap_err().message(), "Page not found");
+        assert_eq!(records.find(1).unwrap().0, u64::MAX - 31);
+    }
+}
