@@ -18,6 +18,7 @@ pub mod infer;
 pub mod lkcd;
 pub mod mclxcd;
 pub mod pfn;
+pub mod sadump;
 
 use alloc::boxed::Box;
 
@@ -200,4 +201,5 @@ pub const FORMATS: &[(&str, OpenFn)] = &[
     ("diskdump", diskdump::open),
     (lkcd::NAME, lkcd::open),
     (mclxcd::NAME, mclxcd::open),
+    (sadump::NAME, sadump::open),
 ];

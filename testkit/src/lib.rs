@@ -12,6 +12,7 @@
 //! | notes: PRSTATUS, VMCOREINFO, Xen, QEMU | [`notes`] |
 //! | a diskdump or a split set | [`diskdump::DiskdumpBuilder`] |
 //! | an LKCD dump | [`lkcd::LkcdBuilder`] |
+//! | a SADUMP: partition, backup or disks | [`sadump::SadumpBuilder`] |
 //! | a flattened stream | [`flatten::Flattener`] |
 //! | page contents, and what a reader must answer | [`image`] |
 //! | one compressed page | [`compress::Codec`] |
@@ -50,4 +51,5 @@ pub mod image;
 pub mod lkcd;
 pub mod notes;
 pub mod peer;
+pub mod sadump;
 pub mod truth;
