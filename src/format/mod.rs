@@ -18,6 +18,7 @@ pub mod infer;
 pub mod lkcd;
 pub mod mclxcd;
 pub mod pfn;
+pub mod s390dump;
 pub mod sadump;
 
 use alloc::boxed::Box;
@@ -201,5 +202,6 @@ pub const FORMATS: &[(&str, OpenFn)] = &[
     ("diskdump", diskdump::open),
     (lkcd::NAME, lkcd::open),
     (mclxcd::NAME, mclxcd::open),
+    (s390dump::NAME, s390dump::open),
     (sadump::NAME, sadump::open),
 ];

@@ -13,6 +13,7 @@
 //! | a diskdump or a split set | [`diskdump::DiskdumpBuilder`] |
 //! | an LKCD dump | [`lkcd::LkcdBuilder`] |
 //! | a SADUMP: partition, backup or disks | [`sadump::SadumpBuilder`] |
+//! | an S390 stand-alone dump | [`s390dump::S390Builder`] |
 //! | a flattened stream | [`flatten::Flattener`] |
 //! | page contents, and what a reader must answer | [`image`] |
 //! | one compressed page | [`compress::Codec`] |
@@ -51,5 +52,6 @@ pub mod image;
 pub mod lkcd;
 pub mod notes;
 pub mod peer;
+pub mod s390dump;
 pub mod sadump;
 pub mod truth;
