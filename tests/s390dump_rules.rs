@@ -266,8 +266,11 @@ fn lowcores_that_cannot_be_are_left_out() {
     assert_eq!(dump.number("cpu.number").unwrap(), 2);
     let second = dump.blob("cpu.1.STORE_STATUS").unwrap().to_vec();
     assert_eq!(second, bytes[0xa000 + 0x1200..][..512]);
-    // The header has room for 512.
-    let file = S390Builder::new(bytes).lowcores(&[0x8000; 512]).patch("cpu_cnt", 0xffff).build();
+    // No two CPUs share one, and the header has room for 512.
+    let file = S390Builder::new(bytes).lowcores(&[0x8000, 0xa000, 0x8000]).patch("cpu_cnt", 3).build();
+    assert_eq!(open(file).number("cpu.number").unwrap(), 2);
+    let many: Vec<u32> = (0..600).map(|cpu| cpu * 4096).collect();
+    let file = S390Builder::new(vec![1; 602 * 4096]).lowcores(&many).build();
     assert_eq!(open(file).number("cpu.number").unwrap(), 512);
 }
 

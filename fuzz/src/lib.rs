@@ -6,6 +6,8 @@
 //! | [`run_open_elf`] | changes of a valid ELF core | the same |
 //! | [`run_open_diskdump`] | changes of a valid diskdump | the same |
 //! | [`run_open_lkcd`] | changes of a valid LKCD dump | the same |
+//! | [`run_open_sadump`] | changes of a valid SADUMP, of one file or several | the same |
+//! | [`run_open_s390dump`] | changes of a valid S390 dump | the same |
 //! | [`run_split_set`] | changes of a valid set of 2 or 3 files | the same |
 //! | [`run_flattened`] | records, or a stream | the file is what a naive model says |
 //! | [`run_archive`] | an archive | reads here and there agree with one read of all |
@@ -41,7 +43,10 @@ pub use codec::run_codec;
 pub use flattened::run_flattened;
 pub use kernel::run_xlat_vmcoreinfo;
 pub use patched::{run_open, run_open_diskdump, run_open_elf, run_open_lkcd, run_split_set};
-pub use templates::{diskdumps, elves, lkcds, sets};
+pub use templates::{diskdumps, elves, lkcds, s390dumps, sadumps, sets};
+pub use patched::{
+    run_open, run_open_diskdump, run_open_elf, run_open_s390dump, run_open_sadump, run_split_set,
+};
 pub use text::{run_notes, run_vmcoreinfo};
 pub use translation::run_xlat_setup;
 pub use walk::run_xlat_walk;
@@ -56,6 +61,8 @@ pub const TARGETS: &[Target] = &[
     ("open_elf", run_open_elf),
     ("open_diskdump", run_open_diskdump),
     ("open_lkcd", run_open_lkcd),
+    ("open_sadump", run_open_sadump),
+    ("open_s390dump", run_open_s390dump),
     ("split_set", run_split_set),
     ("flattened", run_flattened),
     ("archive", run_archive),

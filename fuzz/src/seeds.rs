@@ -4,7 +4,7 @@
 use std::io::{Result, Write};
 use std::path::{Path, PathBuf};
 
-use kdumpfile_fuzz::{TARGETS, diskdumps, elves, lkcds, sets};
+use kdumpfile_fuzz::{diskdumps, elves, lkcds, s390dumps, sadumps, sets, TARGETS};
 use kdumpfile_testkit::arch::Arch;
 use kdumpfile_testkit::compress;
 use kdumpfile_testkit::endian::ByteOrder;
@@ -171,6 +171,8 @@ fn open(corpus: &mut Corpus) -> Result<()> {
     for (number, dump) in lkcds().iter().enumerate().filter(|(_, dump)| dump.bytes.len() < 65536) {
         corpus.add("open", &format!("lkcd-{number}"), &[&dump.bytes])?;
     }
+    corpus.add("open", "s390dump", &[&s390dumps()[3].bytes])?;
+    corpus.add("open", "sadump", &[&sadumps()[0][0].bytes])?;
     let small = &elves()[5].bytes;
     let stream = Flattener::new().record_size(1500).order(Order::Interleaved(2)).flatten(small);
     corpus.add("open", "flattened", &[&stream])?;
@@ -191,6 +193,17 @@ fn changed(corpus: &mut Corpus) -> Result<()> {
     for (target, count) in counts {
         let file: &[u8] = if target == "split_set" { &[1] } else { &[] };
         for template in 0..count as u8 {
+    // How many files each template has.
+    let targets: [(&str, Vec<usize>); 5] = [
+        ("open_elf", vec![1; elves().len()]),
+        ("open_diskdump", vec![1; diskdumps().len()]),
+        ("open_sadump", sadumps().iter().map(Vec::len).collect()),
+        ("open_s390dump", vec![1; s390dumps().len()]),
+        ("split_set", sets().iter().map(Vec::len).collect()),
+    for (target, templates) in targets {
+        for (template, files) in templates.into_iter().enumerate() {
+            let template = template as u8;
+            let file: &[u8] = if files > 1 { &[1] } else { &[] };
             corpus.add(target, &format!("{template}-unchanged"), &[&[template, template & 7]])?;
             let mut steps = Vec::new();
             for field in [3, 9, 14, 17, 20, 23] {

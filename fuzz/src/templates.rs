@@ -10,6 +10,8 @@ use kdumpfile_testkit::endian::{ByteOrder, Field};
 use kdumpfile_testkit::image::RamImage;
 use kdumpfile_testkit::lkcd::{LkcdBuilder, Method, Record};
 use kdumpfile_testkit::notes::{Note, NoteWriter, Utsname, Vmcoreinfo, prstatus, prstatus_layout, xen};
+use kdumpfile_testkit::s390dump::{Packing, S390Builder};
+use kdumpfile_testkit::sadump::{SadumpBuilder, SmramState, Variant};
 
 /// A dump, where its fields are, and what must stay for it to be recognised.
 pub struct Template {
@@ -236,6 +238,61 @@ pub fn sets() -> &'static [Vec<Template>] {
             set(Arch::X86_64, Codec::Snappy, 6, &[2, 5]),
             set(Arch::Ia32, Codec::Lzo, 5, &[3]),
             set(Arch::S390x, Codec::Zlib, 2, &[1, 3]),
+        ]
+    })
+}
+
+/// SADUMPs of each variant, each with all of its files.
+pub fn sadumps() -> &'static [Vec<Template>] {
+    static ALL: OnceLock<Vec<Vec<Template>>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let ram = RamImage::new(11, PAGE);
+        let of = |variant, change: fn(SadumpBuilder) -> SadumpBuilder| -> Vec<Template> {
+            let builder = SadumpBuilder::new(variant)
+                .block_size(1024)
+                .pages([1, 2, 3, 9, 70].map(|pfn| (pfn, ram.page_bytes(pfn))))
+                .ram([4, 5, 90])
+                .cpus([SmramState::distinct(0, true), SmramState::unused()]);
+            let files = change(builder).build_with_layout();
+            let template = |(bytes, layout): (Vec<u8>, _)| -> Template {
+                let layout: kdumpfile_testkit::sadump::SadumpLayout = layout;
+                let fields = layout.fields().map(|(_, field)| field).collect();
+                // A backup's signature is not at its start.
+                let signature = if layout.partition == 0 { 8 } else { 0 };
+                Template { bytes, order: ByteOrder::Little, fields, signature }
+            };
+            files.into_iter().map(template).collect()
+        };
+        vec![
+            of(Variant::Single, |dump| dump),
+            of(Variant::Single, |dump| dump.version(0).cpus([SmramState::distinct(2, false)])),
+            of(Variant::Media, |dump| dump.block_size(4096)),
+            of(Variant::Set(vec![]), |dump| dump),
+            of(Variant::Set(vec![2, 1]), |dump| dump),
+            of(Variant::Set(vec![1, 3]), |dump| dump.volumes_from_disk_1().set_blocks(2)),
+        ]
+    })
+}
+
+/// S390 dumps, plain and extended.
+pub fn s390dumps() -> &'static [Template] {
+    static ALL: OnceLock<Vec<Template>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let of = |builder: S390Builder| {
+            let (bytes, layout) = builder.build_with_layout();
+            let fields = layout.fields().map(|(_, field)| field).collect();
+            Template { bytes, order: ByteOrder::Big, fields, signature: 8 }
+        };
+        let segments = |first, second, block| {
+            let builder = S390Builder::extended(24 * PAGE).block(block).entry_size(2 * PAGE).lowcores(&[0]);
+            of(builder.segment(0, pages(0, 5), first).segment(9 << 12, pages(9, 3), second))
+        };
+        vec![
+            of(S390Builder::new(pages(0, 6)).lowcores(&[0, 0x2000])),
+            of(S390Builder::new(pages(0, 6)).arch(1).lowcores(&[0x1000])),
+            segments(Packing::Raw, Packing::Raw, 4096),
+            segments(Packing::Zlib, Packing::Mixed, 512),
+            segments(Packing::Mixed, Packing::Zlib, 4096),
         ]
     })
 }

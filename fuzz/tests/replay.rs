@@ -127,6 +127,8 @@ replays! {
     changed_elf_cores_can_be_opened_or_refused: "open_elf",
     changed_diskdumps_can_be_opened_or_refused: "open_diskdump",
     changed_lkcd_dumps_can_be_opened_or_refused: "open_lkcd",
+    changed_sadumps_can_be_opened_or_refused: "open_sadump",
+    changed_s390_dumps_can_be_opened_or_refused: "open_s390dump",
     changed_split_sets_can_be_opened_or_refused: "split_set",
     flattened_streams_are_what_the_model_says: "flattened",
     archives_are_the_same_from_every_side: "archive",

@@ -114,6 +114,8 @@ pub fn library() -> bool {
 /// as (`path`, `value`); values of digits only become numbers. All pages that
 /// `file.pagemap` names below PFN 2^20 (without one: all below `max_pfn`) are
 /// read as MACHPHYSADDR.
+/// `file.pagemap` names below PFN 2^20 (all below `max_pfn` where there is no
+/// pagemap) are read as MACHPHYSADDR.
 ///
 /// # Panics
 /// With `CI=true` if the library is not installed; if it crashes or an

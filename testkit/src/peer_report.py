@@ -105,6 +105,9 @@ def read_pages(ctx, attributes):
     # Formats without a pagemap: every PFN there may be.
     all_pages = [[0, attributes.get("max_pfn", {}).get("value", 0) - 1]]
     pagemap = attributes.get("file.pagemap", {}).get("value", all_pages)
+    # A format without a pagemap has every page, or nobody knows which.
+    last = attributes.get("max_pfn", {}).get("value", 0) - 1
+    pagemap = attributes.get("file.pagemap", {}).get("value", [[0, last]])
     pages = {
         "page_size": page_size,
         "read_ok": 0,

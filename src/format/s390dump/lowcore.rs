@@ -97,7 +97,13 @@ pub fn publish(
 ) -> Result<()> {
     let area = if arch == Arch::S390x { &S390X } else { &S390 };
     let mut count = 0;
+    let mut seen = Vec::new();
     for lowcore in header.lowcores() {
+        // No two CPUs have the same one.
+        if seen.contains(&lowcore) {
+            continue;
+        }
+        seen.push(lowcore);
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(area.size).map_err(|_| Error::system("Cannot allocate CPU state"))?;
         bytes.resize(area.size, 0);
