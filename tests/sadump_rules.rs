@@ -386,6 +386,23 @@ fn registers_are_those_that_the_cpus_saved() {
 }
 
 #[test]
+fn a_cpu_that_ran_a_program_in_tables_of_its_own_leaves_first_place_to_one_that_ran_the_kernel() {
+    let cpu = |seed, cs, cr3| SmramState::distinct(seed, true).set("cs", cs).set("cr3", cr3);
+    let order = |cpus: &[SmramState]| -> Vec<u64> {
+        let dump = open(single().cpus(cpus.to_vec()).build());
+        let count = dump.number("cpu.number").unwrap();
+        // The builder numbers them by two.
+        (0..count).map(|n| dump.number(&format!("cpu.{n}.apic_id")).unwrap() / 2).collect()
+    };
+    let (kernel, program) = (cpu(1, 0x10, 0x3000), cpu(2, 0x33, 0x5000));
+    assert_eq!(order(&[kernel.clone(), program.clone()]), [0, 1]);
+    assert_eq!(order(&[program.clone(), program.clone(), kernel.clone()]), [2, 0, 1]);
+    assert_eq!(order(&[program.clone(), program.clone()]), [0, 1]);
+    // These tables have the kernel as well.
+    assert_eq!(order(&[program.set("cr3", 0x4000), kernel]), [0, 1]);
+}
+
+#[test]
 fn a_state_with_nothing_but_reserved_bytes_is_a_cpu_that_is_not_there() {
     let reserved = [0, 0x1cf, 0x1dc, 0x1f0, 0x23f, 0x244, 0x2a8, 0x2d7, 0x2e4, 0x2f7, 0x304, 0x31b];
     let unused = reserved.iter().fold(SmramState::unused(), |state, at| state.byte(*at, 0xff));

@@ -4,6 +4,11 @@
 //! ```text
 //! u32 size of all states │ { u64 apic_id, u64 ldr } per CPU │ state per CPU
 //! ```
+//!
+//! CPUs keep their order, but for one case. Translation takes CR3 of CPU 0; on
+//! x86_64 a CPU that ran a program may have had page tables there in which the
+//! kernel is not mapped (page table isolation). Then the first CPU that ran the
+//! kernel comes first; `cpu.<n>.apic_id` tells which one that is.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -22,6 +27,13 @@ const APIC_BYTES: u64 = 16;
 /// Linux on x86 runs on no more CPUs (`NR_CPUS`); further ones are not looked
 /// at.
 const MAX_CPUS: u64 = 1 << 13;
+/// `cs`; its lowest two bits are the privilege level.
+const CS: usize = 0x3ac;
+/// `cr3`.
+const CR3: usize = 0x3f0;
+/// Bit of `cr3` that tells a program's page tables from the kernel's
+/// (`PTI_USER_PGTABLE_MASK`, `arch/x86/include/asm/processor-flags.h`).
+const CR3_PTI_USER: u64 = 1 << 12;
 /// `ia32_efer`.
 const EFER: usize = 0x3e0;
 /// Bit of `ia32_efer`: the processor is in long mode (LMA).
@@ -130,25 +142,24 @@ impl States {
     /// # Errors
     /// What setting the attributes says.
     pub fn publish(&self, files: &FileSet, facts: &mut Facts<'_>) -> Result<()> {
-        let registers = if facts.arch() == Some(Arch::X86_64) { X86_64 } else { IA32 };
+        let wide = facts.arch() == Some(Arch::X86_64);
+        let registers = if wide { X86_64 } else { IA32 };
+        let leader = if wide { self.leader(files) } else { None };
+        let others = self.stored(files).filter(|cpu| Some(*cpu) != leader);
         let mut count = 0;
-        for cpu in self.stored(files) {
-            let mut state = Vec::new();
-            if state.try_reserve_exact(STATE_BYTES).is_err() {
-                return Err(Error::system("Cannot allocate CPU state"));
-            }
-            state.resize(STATE_BYTES, 0);
+        for cpu in leader.into_iter().chain(others) {
             let mut apic = [0; 8];
             let entry = self.position + 4 + APIC_BYTES * cpu;
-            if files.read(self.file, self.state(cpu), &mut state).is_err()
-                || files.read(self.file, entry, &mut apic).is_err()
-                || is_unused(&state)
-            {
+            let Some(state) = self.read(files, cpu) else { continue };
+            if files.read(self.file, entry, &mut apic).is_err() {
                 continue;
             }
             let half = |at| u64::from(ORDER.u32(&state, at));
             let split = SPLIT.map(|(high, low, name)| (name, half(high) << 32 | half(low)));
-            facts.set_blob(&format!("cpu.{count}.{BLOB}"), state)?;
+            let mut bytes = Vec::new();
+            bytes.try_reserve_exact(STATE_BYTES).map_err(|_| Error::system("Cannot allocate CPU state"))?;
+            bytes.extend_from_slice(&state);
+            facts.set_blob(&format!("cpu.{count}.{BLOB}"), bytes)?;
             for (offset, length, name) in registers {
                 let path = format!("cpu.{count}.reg.{name}");
                 facts.set_view(&path, BLOB, *offset, *length)?;
@@ -163,6 +174,25 @@ impl States {
             facts.set_number("cpu.number", count)?;
         }
         Ok(())
+    }
+
+    /// The state of a CPU; `None` if it was not in use or cannot be read.
+    fn read(&self, files: &FileSet, cpu: u64) -> Option<[u8; STATE_BYTES]> {
+        let mut state = [0; STATE_BYTES];
+        files.read(self.file, self.state(cpu), &mut state).ok()?;
+        (!is_unused(&state)).then_some(state)
+    }
+
+    /// The CPU that must come first if the first one is no good for
+    /// translation.
+    fn leader(&self, files: &FileSet) -> Option<u64> {
+        let ran_program = |state: &[u8]| ORDER.u32(state, CS) & 3 != 0;
+        let mut used = self.stored(files).filter_map(|cpu| Some((cpu, self.read(files, cpu)?)));
+        let (_, first) = used.next()?;
+        if !ran_program(&first) || ORDER.u64(&first, CR3) & CR3_PTI_USER == 0 {
+            return None;
+        }
+        used.find(|(_, state)| !ran_program(state)).map(|(cpu, _)| cpu)
     }
 }
 
