@@ -124,3 +124,57 @@ fn the_lowcore_of_a_real_kernel_leads_to_vmcoreinfo_and_translation() {
     assert!(compared > 10, "{compared} addresses");
     println!("{compared} addresses of {}", release(&dump));
 }
+
+/// makedumpfile needs the kernel's debugging information to convert a SADUMP.
+/// Without, it tells how far it came: to the table of interrupts, by the
+/// registers of a CPU and the page tables, on whichever disk they are.
+#[test]
+fn makedumpfile_finds_the_same_disks_and_registers() {
+    use kdumpfile_testkit::peer;
+    use std::process::Command;
+
+    let Some(makedumpfile) = peer::makedumpfile() else { return };
+    let sample = sample();
+    let idt_base = 0xffff_fe00_0000_0000;
+    let cpu = cpu(ROOT).set("idt_hi", idt_base >> 32).set("idt_lo", idt_base & 0xffff_ffff);
+    let pages: Vec<(u64, Vec<u8>)> = stored(&sample)
+        .into_iter()
+        .flat_map(|(first, last)| first..=last)
+        .map(|pfn| (pfn, page(&sample, pfn).unwrap()))
+        .collect();
+    for (variant, said) in [
+        (Variant::Single, "sadump: single partition configuration"),
+        (Variant::Media, "sadump: media backup file"),
+        (Variant::Set(vec![100, 150]), "sadump: diskset configuration with 3 disks"),
+    ] {
+        let builder = SadumpBuilder::new(variant.clone()).pages(pages.clone()).ram(0..32736);
+        let files = builder.cpus([cpu.clone()]).build_set();
+        let dir = peer::scratch_dir("makedumpfile");
+        std::fs::write(dir.join("vmcoreinfo"), sample.blob("linux.vmcoreinfo.raw").unwrap().to_vec())
+            .unwrap();
+        let mut command = Command::new(&makedumpfile);
+        command.current_dir(&dir).args(["-D", "-d", "0", "--message-level", "31", "-i", "vmcoreinfo"]);
+        for (number, file) in files.iter().enumerate() {
+            let name = format!("disk{number}");
+            std::fs::write(dir.join(&name), file).unwrap();
+            let argument = if files.len() == 1 { name } else { format!("--diskset={name}") };
+            command.arg(argument);
+        }
+        let output = command.arg("out").output().unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+
+        let dump = open_set(&files);
+        dump.set("addrxlat.ostype", Value::from("linux")).unwrap();
+        assert_eq!(dump.number("cpu.0.reg.idt_base").unwrap(), idt_base);
+        let idt = dump.translate_address(Space::KernelVirtual, idt_base, Space::KernelPhysical).unwrap();
+        for line in [
+            said.to_string(),
+            format!("sadump: idtr={idt_base:x}"),
+            format!("sadump: cr3={ROOT:x}"),
+            format!("sadump: idtr(phys)={idt:x}"),
+        ] {
+            assert!(text.contains(&line), "{variant:?}: {line} is not in {text}");
+        }
+    }
+}
