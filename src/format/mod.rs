@@ -17,6 +17,7 @@ pub mod extent;
 pub mod infer;
 pub mod lkcd;
 pub mod mclxcd;
+pub mod lime;
 pub mod pfn;
 pub mod s390dump;
 pub mod sadump;
@@ -205,3 +206,5 @@ pub const FORMATS: &[(&str, OpenFn)] = &[
     (s390dump::NAME, s390dump::open),
     (sadump::NAME, sadump::open),
 ];
+pub const FORMATS: &[(&str, OpenFn)] =
+    &[(elf::NAME, elf::open), ("diskdump", diskdump::open), (lime::NAME, lime::open)];

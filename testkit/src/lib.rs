@@ -14,6 +14,7 @@
 //! | an LKCD dump | [`lkcd::LkcdBuilder`] |
 //! | a SADUMP: partition, backup or disks | [`sadump::SadumpBuilder`] |
 //! | an S390 stand-alone dump | [`s390dump::S390Builder`] |
+//! | a LiME or AVML image | [`lime::LimeBuilder`] |
 //! | a flattened stream | [`flatten::Flattener`] |
 //! | page contents, and what a reader must answer | [`image`] |
 //! | one compressed page | [`compress::Codec`] |
@@ -50,6 +51,7 @@ pub mod fault;
 pub mod flatten;
 pub mod image;
 pub mod lkcd;
+pub mod lime;
 pub mod notes;
 pub mod peer;
 pub mod s390dump;
