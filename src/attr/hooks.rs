@@ -495,6 +495,10 @@ impl Tree {
             let file = self.create_child(directory, &format!("{index}"), AttrType::Directory, Hook::None);
             self.create_child(file, "fd", AttrType::Number, Hook::FileSetFd);
             self.create_child(file, "name", AttrType::String, Hook::None);
+            // Where a raw image of memory belongs, if the user says it is one.
+            self.create_child(file, "base", AttrType::Address, Hook::None);
+            self.create_child(file, "offset", AttrType::Number, Hook::None);
+            self.create_child(file, "length", AttrType::Number, Hook::None);
         }
         // The newest stands first in its directory, so it is found at once.
         for index in (new..old).rev() {

@@ -30,7 +30,7 @@ use crate::attr::{
 };
 use crate::cache::PageCache;
 use crate::error::{Error, Result, ResultExt, Status};
-use crate::format::{FORMATS, Format, Opening, Spaces};
+use crate::format::{FORMATS, Format, Opening, Spaces, raw};
 use crate::io::{FileSet, MmapPolicy, Source};
 use crate::sync::{Counter, Fault, Lock, MaybeSend, MaybeSync, Shared, broken};
 
@@ -364,6 +364,11 @@ impl Dump {
 
     /// The first format that knows these files.
     fn probe(&self, files: &Shared<FileSet>) -> Result<Box<dyn Format>> {
+        let mut effects = Effects::default();
+        let mut opening = Opening { files, facts: Facts::new(&self.attributes, &mut effects) };
+        if raw::is_wanted(&opening.facts, files.count()) {
+            return raw::open(&mut opening);
+        }
         for (_, open) in FORMATS {
             let mut effects = Effects::default();
             let mut opening = Opening { files, facts: Facts::new(&self.attributes, &mut effects) };

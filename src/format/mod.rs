@@ -21,6 +21,7 @@ pub mod lime;
 pub mod pfn;
 pub mod s390dump;
 pub mod sadump;
+pub mod raw;
 
 use alloc::boxed::Box;
 
