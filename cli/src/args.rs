@@ -6,6 +6,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::help;
 use crate::number;
+use crate::raw::RawImage;
 
 /// Look into kernel crash dumps (vmcore)
 ///
@@ -17,6 +18,10 @@ pub struct CommandLine {
     /// Write JSON instead of text
     #[arg(long, global = true)]
     pub json: bool,
+    /// FILE holds nothing but memory from this physical address on: decimal, or hex after 0x;
+    /// with several, of one file each or parts of the same file
+    #[arg(long, global = true, value_name = "BASE[@OFFSET[+LENGTH]][:ARCH]")]
+    pub raw_at: Vec<RawImage>,
     #[command(subcommand)]
     pub command: Command,
 }

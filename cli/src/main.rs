@@ -3,7 +3,7 @@
 //! | module | is |
 //! | --- | --- |
 //! | `args`, `help`, `number` | the command line, its help, numbers on it |
-//! | `open` | files to dumps, and advice when that fails |
+//! | `open`, `raw` | files to dumps, raw images of memory too, and advice when that fails |
 //! | `translation`, `symbols` | what translating addresses takes |
 //! | `info`, `attr`, `pages`, `hash`, `read`, `xlat`, `maps`, `regs`, `vmcoreinfo` | one command each |
 //! | `codecs`, `walk`, `pte` | how pages are packed; page tables and their bits |
@@ -11,6 +11,7 @@
 //! | `failure` | errors and exit codes |
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -29,6 +30,7 @@ mod output;
 mod pages;
 mod progress;
 mod pte;
+mod raw;
 mod read;
 mod regs;
 mod symbols;
@@ -55,26 +57,27 @@ fn main() -> ExitCode {
 
 fn run(args: CommandLine, out: &mut Output) -> Result<()> {
     let json = args.json;
+    let open = |files: &[PathBuf]| open::open(files, &args.raw_at);
     match args.command {
         Command::Info { files } if files.is_empty() => info::run(&open::open_sample()?, &[], json, out),
-        Command::Info { files } => info::run(&open::open(&files)?, &files, json, out),
-        Command::Attr { files, keys } => attr::run(&open::open(&files.files)?, &keys, json, out),
-        Command::Pages { files, memory } => pages::run(&open::open(&files.files)?, memory, json, out),
-        Command::Hash { files, threads } => hash::run(&open::open(&files.files)?, threads, json, out),
-        Command::Read(args) => read::run(&open::open(&args.set.files())?, &args, json, out),
+        Command::Info { files } => info::run(&open(&files)?, &files, json, out),
+        Command::Attr { files, keys } => attr::run(&open(&files.files)?, &keys, json, out),
+        Command::Pages { files, memory } => pages::run(&open(&files.files)?, memory, json, out),
+        Command::Hash { files, threads } => hash::run(&open(&files.files)?, threads, json, out),
+        Command::Read(args) => read::run(&open(&args.set.files())?, &args, json, out),
         Command::Xlat(args) => {
-            let dump = open::open(&args.set.files())?;
+            let dump = open(&args.set.files())?;
             translation::prepare(&dump, &args.translation)?;
             xlat::run(&dump, &args, json, out)
         }
         Command::Maps { files, translation } => {
-            let dump = open::open(&files.files)?;
+            let dump = open(&files.files)?;
             translation::prepare(&dump, &translation)?;
             maps::run(&dump, json, out)
         }
-        Command::Regs { set, cpu } => regs::run(&open::open(&set.files())?, cpu, json, out),
+        Command::Regs { set, cpu } => regs::run(&open(&set.files())?, cpu, json, out),
         Command::Vmcoreinfo { files, scan, number, os } => {
-            let dump = open::open(&files.files)?;
+            let dump = open(&files.files)?;
             match scan || number.is_some() {
                 true => vmcoreinfo::scan(&dump, number, json, out),
                 false => vmcoreinfo::run(&dump, os, json, out),

@@ -9,6 +9,7 @@ use kdumpfile::sync::Shared;
 use kdumpfile::{Bitmap, Context, Error, Space, Status};
 
 use crate::failure::{Failure, Result};
+use crate::raw::{self, RawImage};
 
 /// Names the built-in sample in the place of a file.
 pub const SAMPLE: &str = "sample:";
@@ -31,9 +32,9 @@ pub struct Dump {
     pub file_bytes: u64,
 }
 
-/// Opens the dump that these files make up.
-pub fn open(files: &[PathBuf]) -> Result<Dump> {
-    if files.iter().any(|file| file.as_os_str() == SAMPLE) {
+/// Opens the dump that these files make up, or that these images of memory do.
+pub fn open(files: &[PathBuf], images: &[RawImage]) -> Result<Dump> {
+    if images.is_empty() && files.iter().any(|file| file.as_os_str() == SAMPLE) {
         return match files {
             [_] => open_sample(),
             _ => Err(Failure::Usage(format!("{SAMPLE} is a whole dump: it goes with no other FILE"))),
@@ -41,6 +42,8 @@ pub fn open(files: &[PathBuf]) -> Result<Dump> {
     }
     let name = files.first().map(|file| file.display().to_string()).unwrap_or_default();
     let context = Context::new();
+    let files = &raw::files(files, images)?[..];
+    raw::prepare(&context, images).map_err(|error| Failure::Usage(error.to_string()))?;
     match context.open_paths(files) {
         Ok(()) => {
             let sizes = files.iter().filter_map(|file| Some(fs::metadata(file).ok()?.len()));
