@@ -6,7 +6,8 @@ use super::Context;
 use crate::arch::Arch;
 use crate::attr::{AttrRef, Os, Value};
 use crate::error::{Error, Result, ResultExt, Status};
-use crate::format::Space;
+use crate::format::{Space, elf, memory};
+use crate::io::LiveKind;
 use crate::notes::{self, uts};
 use crate::xlat::os::s390x_lowcore::{Vmcoreinfo, find_vmcoreinfo};
 
@@ -34,10 +35,31 @@ impl Context {
     /// What a dump that was just opened tells by its memory, if it is known
     /// already which system it is.
     pub(super) fn look_around(&self) {
+        // Nor is what the running system does not tell.
+        let _ = self.read_running_vmcoreinfo();
         if self.attributes().ostype_in(self.translation.scope()) == Some(Os::Linux) {
             // What cannot be found out now is not missing from an open dump.
             let _ = self.read_lowcore();
         }
+    }
+
+    /// Sets `linux.vmcoreinfo.raw` of a `/proc/kcore` that lacks it, from where
+    /// the running system says that it is.
+    fn read_running_vmcoreinfo(&self) -> Result<()> {
+        self.dump.describe(|facts| {
+            if !elf::lacks_vmcoreinfo_of_running_kernel(facts) {
+                return Ok(());
+            }
+            let source = self.snapshot().opened.as_ref().map(|opened| opened.files.raw_source(0).clone());
+            match source.and_then(|source| source.live()) {
+                Some(live) if live.kind == LiveKind::Kcore => {
+                    memory::tell_vmcoreinfo(&live, facts, |address, bytes| {
+                        self.read(Space::MachinePhysical, address, bytes)
+                    })
+                }
+                _ => Ok(()),
+            }
+        })
     }
 
     /// Sets `linux.vmcoreinfo.raw` of an s390x kernel from where its lowcore

@@ -18,6 +18,7 @@ pub mod infer;
 pub mod lkcd;
 pub mod mclxcd;
 pub mod lime;
+pub mod memory;
 pub mod pfn;
 pub mod s390dump;
 pub mod sadump;
@@ -209,3 +210,5 @@ pub const FORMATS: &[(&str, OpenFn)] = &[
 ];
 pub const FORMATS: &[(&str, OpenFn)] =
     &[(elf::NAME, elf::open), ("diskdump", diskdump::open), (lime::NAME, lime::open)];
+    (lime::NAME, lime::open),
+    (memory::NAME, memory::open),

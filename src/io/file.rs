@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// The text of an operating system's error and nothing else, as the C library
 /// words it: `Bad file descriptor`.
-fn os_error(error: &io::Error) -> Error {
+pub(super) fn os_error(error: &io::Error) -> Error {
     let mut text = error.to_string();
     if let Some(code) = error.raw_os_error() {
         let suffix = alloc::format!(" (os error {code})");
@@ -177,6 +177,11 @@ impl ReadAt for FileSource {
     fn borrow_error(&self) -> Option<Error> {
         self.facts.borrow_error(&self.file)
     }
+
+    #[cfg(all(feature = "live", unix))]
+    fn live(&self) -> Option<super::Live> {
+        super::Host::new("/").look(&self.file)
+    }
 }
 
 /// A file descriptor that belongs to somebody else: read and mapped like a
@@ -236,5 +241,10 @@ impl ReadAt for FdSource {
             Some(file) => self.facts.borrow_error(file),
             None => Some(Self::bad_descriptor()),
         }
+    }
+
+    #[cfg(feature = "live")]
+    fn live(&self) -> Option<super::Live> {
+        super::Host::new("/").look(self.file.as_ref()?)
     }
 }

@@ -19,6 +19,7 @@ mod archive;
 #[cfg(any(feature = "embedded-io", feature = "embedded-storage"))]
 mod embedded;
 mod flat;
+mod live;
 mod policy;
 mod set;
 mod slice;
@@ -37,6 +38,9 @@ pub use embedded::SeekReader;
 #[cfg(feature = "embedded-storage")]
 pub use embedded::StorageReader;
 pub use flat::FlatView;
+#[cfg(all(feature = "live", unix))]
+pub use live::Host;
+pub use live::{Live, LiveKind, LiveXen};
 pub use policy::MmapPolicy;
 pub use set::{FileSet, Flattened};
 
@@ -73,6 +77,11 @@ pub trait ReadAt: MaybeSend + MaybeSync {
     /// them in memory; `None` if not, or if they reach past the end.
     fn borrow(&self, pos: u64, len: usize) -> Option<&[u8]> {
         let _ = (pos, len);
+        None
+    }
+
+    /// The machine that this is the memory of, if it is a running one.
+    fn live(&self) -> Option<Live> {
         None
     }
 
