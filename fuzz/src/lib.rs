@@ -8,6 +8,7 @@
 //! | [`run_open_lkcd`] | changes of a valid LKCD dump | the same |
 //! | [`run_open_sadump`] | changes of a valid SADUMP, of one file or several | the same |
 //! | [`run_open_s390dump`] | changes of a valid S390 dump | the same |
+//! | [`run_open_lime`] | changes of a valid LiME or AVML image | the same |
 //! | [`run_split_set`] | changes of a valid set of 2 or 3 files | the same |
 //! | [`run_flattened`] | records, or a stream | the file is what a naive model says |
 //! | [`run_archive`] | an archive | reads here and there agree with one read of all |
@@ -42,8 +43,8 @@ pub use attributes::run_attributes;
 pub use codec::run_codec;
 pub use flattened::run_flattened;
 pub use kernel::run_xlat_vmcoreinfo;
-pub use patched::{run_open, run_open_diskdump, run_open_elf, run_open_lkcd, run_split_set};
-pub use templates::{diskdumps, elves, lkcds, s390dumps, sadumps, sets};
+pub use patched::{run_open, run_open_diskdump, run_open_elf, run_open_lime, run_open_lkcd, run_split_set};
+pub use templates::{diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets};
 pub use patched::{
     run_open, run_open_diskdump, run_open_elf, run_open_s390dump, run_open_sadump, run_split_set,
 };
@@ -63,6 +64,7 @@ pub const TARGETS: &[Target] = &[
     ("open_lkcd", run_open_lkcd),
     ("open_sadump", run_open_sadump),
     ("open_s390dump", run_open_s390dump),
+    ("open_lime", run_open_lime),
     ("split_set", run_split_set),
     ("flattened", run_flattened),
     ("archive", run_archive),

@@ -4,7 +4,7 @@
 use std::io::{Result, Write};
 use std::path::{Path, PathBuf};
 
-use kdumpfile_fuzz::{diskdumps, elves, lkcds, s390dumps, sadumps, sets, TARGETS};
+use kdumpfile_fuzz::{diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets, TARGETS};
 use kdumpfile_testkit::arch::Arch;
 use kdumpfile_testkit::compress;
 use kdumpfile_testkit::endian::ByteOrder;
@@ -188,6 +188,7 @@ fn changed(corpus: &mut Corpus) -> Result<()> {
         ("open_elf", elves().len()),
         ("open_diskdump", diskdumps().len()),
         ("open_lkcd", lkcds().len()),
+        ("open_lime", limes().len()),
         ("split_set", sets().len()),
     ];
     for (target, count) in counts {

@@ -129,6 +129,7 @@ replays! {
     changed_lkcd_dumps_can_be_opened_or_refused: "open_lkcd",
     changed_sadumps_can_be_opened_or_refused: "open_sadump",
     changed_s390_dumps_can_be_opened_or_refused: "open_s390dump",
+    changed_lime_images_can_be_opened_or_refused: "open_lime",
     changed_split_sets_can_be_opened_or_refused: "split_set",
     flattened_streams_are_what_the_model_says: "flattened",
     archives_are_the_same_from_every_side: "archive",

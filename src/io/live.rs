@@ -254,7 +254,9 @@ mod host {
         fn device_numbers_are_taken_apart_as_linux_packs_them() {
             assert_eq!(device(0x101), (1, 1));
             assert_eq!(device(0xa7e), (10, 126));
-            assert_eq!(device(0x0000_0a00_1234_5678), (0xa56, 0x0001_2378 | 0x200));
+            // Both numbers are in two parts: makedev(0x12345, 0x6789a).
+            assert_eq!(device(0x345 << 8 | 0x12000 << 32 | 0x9a | 0x67800 << 12), (0x12345, 0x6789a));
+            assert_eq!(device(fs::metadata("/dev/null").unwrap().rdev()), (1, 3));
         }
 
         #[test]

@@ -312,7 +312,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
         crc ^= look(3, high) ^ look(2, high >> 8) ^ look(1, high >> 16) ^ look(0, high >> 24);
     }
     for byte in rest {
-        crc = crc >> 8 ^ look(0, crc ^ u32::from(*byte));
+        crc = (crc >> 8) ^ look(0, crc ^ u32::from(*byte));
     }
     !crc
 }
@@ -327,7 +327,7 @@ const fn tables() -> [[u32; 256]; 8] {
         let mut crc = byte as u32;
         let mut bit = 0;
         while bit < 8 {
-            crc = crc >> 1 ^ if crc & 1 != 0 { 0x82f6_3b78 } else { 0 };
+            crc = (crc >> 1) ^ if crc & 1 != 0 { 0x82f6_3b78 } else { 0 };
             bit += 1;
         }
         let mut table = 0;
@@ -337,7 +337,7 @@ const fn tables() -> [[u32; 256]; 8] {
             // the end, so the step is made bit by bit.
             let mut bit = 0;
             while bit < 8 {
-                crc = crc >> 1 ^ if crc & 1 != 0 { 0x82f6_3b78 } else { 0 };
+                crc = (crc >> 1) ^ if crc & 1 != 0 { 0x82f6_3b78 } else { 0 };
                 bit += 1;
             }
             table += 1;
