@@ -191,12 +191,17 @@ fn damage_in_a_stream_is_corrupt_where_it_is_and_nowhere_else() {
     let mut stream = good.clone();
     stream[5] = 0;
     assert_eq!(failure(page(&record(&stream), 3)), corrupt("Invalid stream identifier at 32"));
-    let stream = [IDENTIFIER, &chunk(0, &[0, 0, 0, 0, 0xff, 0xff, 0x7f, 0][..])[..]].concat();
-    assert_eq!(failure(page(&record(&stream), 3)), corrupt("Invalid size 2097151 of block of chunk at 42"));
-    let stream = [IDENTIFIER, &chunk(0, &[0, 0, 0, 0, 0x80, 0x80, 0x04, 0][..])[..]].concat();
+    // So little cannot be all of the memory: opening looks at each chunk.
+    let refused =
+        |stream: &[u8]| open_failure(LimeBuilder::new().avml_stream(0, memory.len() as u64, stream).build());
+    let block = |size: &[u8; 3]| [IDENTIFIER, &chunk(0, &[&[0; 4][..], size, &[0]].concat())[..]].concat();
+    assert_eq!(
+        refused(&block(&[0xff, 0xff, 0x7f])),
+        corrupt("file #0: Invalid size 2097151 of block of chunk at 42")
+    );
     // The block is as large as the chunk may be; the length behind the stream,
     // 22, is taken for the next one.
-    assert_eq!(failure(page(&record(&stream), 3)), corrupt("Invalid type 0x16 of chunk at 54"));
+    assert_eq!(refused(&block(&[0x80, 0x80, 0x04])), corrupt("file #0: Invalid type 0x16 of chunk at 54"));
 }
 
 #[test]

@@ -117,6 +117,13 @@ impl Header {
         (self.last.wrapping_sub(self.first)).checked_add(1)
     }
 
+    /// Whether `packed` bytes behind this header may be all of its memory: an
+    /// element of three bytes makes 64 at most.
+    fn is_plausible(&self, packed: u64) -> bool {
+        let most = packed.saturating_mul(22);
+        self.kind == Kind::Avml && self.reserved == 0 && self.len().is_some_and(|len| len <= most)
+    }
+
     /// Reads the header at `position`.
     fn read(files: &FileSet, position: u64) -> Result<Header> {
         let mut raw = [0; HEADER as usize];
@@ -227,7 +234,7 @@ fn backwards(files: &FileSet) -> Result<Option<Records>> {
             return Ok(None);
         };
         match Header::read(files, position) {
-            Ok(header) if header.kind == Kind::Avml && header.reserved == 0 => {
+            Ok(header) if header.is_plausible(u64::from_le_bytes(raw)) => {
                 found.push((header, position + HEADER, u64::from_le_bytes(raw)));
             }
             // Reading from the front tells what is wrong, if anything is.
