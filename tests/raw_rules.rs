@@ -159,3 +159,15 @@ fn an_empty_file_is_no_memory() {
     assert_eq!(dump.number("max_pfn").unwrap(), 0);
     assert_eq!(failure(page(&dump, 0)), not_found());
 }
+
+#[cfg(feature = "archive")]
+#[test]
+fn an_image_may_be_in_an_archive_whose_length_is_not_known() {
+    let dump = at(&[Some(0x10_0000)]);
+    let packed = kdumpfile_testkit::compress::gzip(&memory(256..300));
+    dump.open_bytes(packed).unwrap();
+    assert_eq!(dump.string("file.format").unwrap(), "raw");
+    assert_eq!(stored(&dump), [(256, 299)]);
+    assert!(page(&dump, 299).unwrap() == page_bytes(299));
+    assert_eq!(failure(page(&dump, 300)), not_found());
+}
