@@ -23,6 +23,7 @@ pub mod pfn;
 pub mod s390dump;
 pub mod sadump;
 pub mod raw;
+pub mod vmware;
 
 use alloc::boxed::Box;
 
@@ -212,3 +213,4 @@ pub const FORMATS: &[(&str, OpenFn)] =
     &[(elf::NAME, elf::open), ("diskdump", diskdump::open), (lime::NAME, lime::open)];
     (lime::NAME, lime::open),
     (memory::NAME, memory::open),
+    &[(elf::NAME, elf::open), ("diskdump", diskdump::open), (vmware::NAME, vmware::open)];
