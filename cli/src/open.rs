@@ -45,6 +45,20 @@ pub fn open(files: &[PathBuf], images: &[RawImage]) -> Result<Dump> {
     let files = &raw::files(files, images)?[..];
     raw::prepare(&context, images).map_err(|error| Failure::Usage(error.to_string()))?;
     match context.open_paths(files) {
+    let mut opened = context.open_paths(files);
+    let pair;
+    let mut files = files;
+    if let ([state], Err(error)) = (files, &opened)
+        && error.message().contains(".vmem")
+        && let memory = state.with_extension("vmem")
+        && memory.is_file()
+    {
+        eprintln!("kdumpfile: the memory is in {}", memory.display());
+        pair = [state.clone(), memory];
+        files = &pair;
+        opened = context.open_paths(files);
+    }
+    match opened {
         Ok(()) => {
             let sizes = files.iter().filter_map(|file| Some(fs::metadata(file).ok()?.len()));
             let file_bytes = sizes.fold(0, u64::saturating_add);
