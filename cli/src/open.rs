@@ -44,7 +44,6 @@ pub fn open(files: &[PathBuf], images: &[RawImage]) -> Result<Dump> {
     let context = Context::new();
     let files = &raw::files(files, images)?[..];
     raw::prepare(&context, images).map_err(|error| Failure::Usage(error.to_string()))?;
-    match context.open_paths(files) {
     let mut opened = context.open_paths(files);
     let pair;
     let mut files = files;

@@ -43,11 +43,11 @@ pub use attributes::run_attributes;
 pub use codec::run_codec;
 pub use flattened::run_flattened;
 pub use kernel::run_xlat_vmcoreinfo;
-pub use patched::{run_open, run_open_diskdump, run_open_elf, run_open_lime, run_open_lkcd, run_split_set};
-pub use templates::{diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets};
 pub use patched::{
-    run_open, run_open_diskdump, run_open_elf, run_open_s390dump, run_open_sadump, run_split_set,
+    run_open, run_open_diskdump, run_open_elf, run_open_lime, run_open_lkcd, run_open_s390dump,
+    run_open_sadump, run_split_set,
 };
+pub use templates::{diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets};
 pub use text::{run_notes, run_vmcoreinfo};
 pub use translation::run_xlat_setup;
 pub use walk::run_xlat_walk;

@@ -7,7 +7,7 @@ use kdumpfile::sync::Shared;
 use crate::examine;
 use crate::input::Input;
 use crate::source::Shy;
-use crate::templates::{diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets, Template};
+use crate::templates::{Template, diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets};
 
 /// Opens any bytes as a file.
 pub fn run_open(data: &[u8]) {
@@ -40,14 +40,21 @@ pub fn run_open_lkcd(data: &[u8]) {
 
 /// Byte 0 picks a template, the others change its files and their order.
 pub fn run_open_sadump(data: &[u8]) {
+    let mut input = Input(data);
     let set = &sadumps()[input.index(sadumps().len())];
     open_changed(&mut input, &set.iter().collect::<Vec<_>>());
 }
 
 /// Byte 0 picks a template, the others change it.
 pub fn run_open_s390dump(data: &[u8]) {
+    let mut input = Input(data);
     let template = &s390dumps()[input.index(s390dumps().len())];
+    open_changed(&mut input, &[template]);
+}
+
+/// Byte 0 picks a template, the others change it.
 pub fn run_open_lime(data: &[u8]) {
+    let mut input = Input(data);
     let template = &limes()[input.index(limes().len())];
     open_changed(&mut input, &[template]);
 }

@@ -4,7 +4,7 @@
 use std::io::{Result, Write};
 use std::path::{Path, PathBuf};
 
-use kdumpfile_fuzz::{diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets, TARGETS};
+use kdumpfile_fuzz::{TARGETS, diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets};
 use kdumpfile_testkit::arch::Arch;
 use kdumpfile_testkit::compress;
 use kdumpfile_testkit::endian::ByteOrder;
@@ -184,23 +184,16 @@ fn open(corpus: &mut Corpus) -> Result<()> {
 /// Programs of changes: none, one to each of the first fields, and a few of
 /// every kind.
 fn changed(corpus: &mut Corpus) -> Result<()> {
-    let counts = [
-        ("open_elf", elves().len()),
-        ("open_diskdump", diskdumps().len()),
-        ("open_lkcd", lkcds().len()),
-        ("open_lime", limes().len()),
-        ("split_set", sets().len()),
-    ];
-    for (target, count) in counts {
-        let file: &[u8] = if target == "split_set" { &[1] } else { &[] };
-        for template in 0..count as u8 {
     // How many files each template has.
-    let targets: [(&str, Vec<usize>); 5] = [
+    let targets: [(&str, Vec<usize>); 7] = [
         ("open_elf", vec![1; elves().len()]),
         ("open_diskdump", vec![1; diskdumps().len()]),
+        ("open_lkcd", vec![1; lkcds().len()]),
         ("open_sadump", sadumps().iter().map(Vec::len).collect()),
         ("open_s390dump", vec![1; s390dumps().len()]),
+        ("open_lime", vec![1; limes().len()]),
         ("split_set", sets().iter().map(Vec::len).collect()),
+    ];
     for (target, templates) in targets {
         for (template, files) in templates.into_iter().enumerate() {
             let template = template as u8;

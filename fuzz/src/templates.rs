@@ -8,8 +8,8 @@ use kdumpfile_testkit::diskdump::{DISKDUMP, DiskdumpBuilder, DiskdumpLayout, Wor
 use kdumpfile_testkit::elf::{Class, ElfBuilder, ElfLayout, Section, Segment};
 use kdumpfile_testkit::endian::{ByteOrder, Field};
 use kdumpfile_testkit::image::RamImage;
-use kdumpfile_testkit::lkcd::{LkcdBuilder, Method, Record};
 use kdumpfile_testkit::lime::LimeBuilder;
+use kdumpfile_testkit::lkcd::{LkcdBuilder, Method, Record};
 use kdumpfile_testkit::notes::{Note, NoteWriter, Utsname, Vmcoreinfo, prstatus, prstatus_layout, xen};
 use kdumpfile_testkit::s390dump::{Packing, S390Builder};
 use kdumpfile_testkit::sadump::{SadumpBuilder, SmramState, Variant};
@@ -278,18 +278,26 @@ pub fn sadumps() -> &'static [Vec<Template>] {
 /// S390 dumps, plain and extended.
 pub fn s390dumps() -> &'static [Template] {
     static ALL: OnceLock<Vec<Template>> = OnceLock::new();
+    ALL.get_or_init(|| {
         let of = |builder: S390Builder| {
             let (bytes, layout) = builder.build_with_layout();
             let fields = layout.fields().map(|(_, field)| field).collect();
             Template { bytes, order: ByteOrder::Big, fields, signature: 8 }
+        };
         let segments = |first, second, block| {
             let builder = S390Builder::extended(24 * PAGE).block(block).entry_size(2 * PAGE).lowcores(&[0]);
             of(builder.segment(0, pages(0, 5), first).segment(9 << 12, pages(9, 3), second))
+        };
+        vec![
             of(S390Builder::new(pages(0, 6)).lowcores(&[0, 0x2000])),
             of(S390Builder::new(pages(0, 6)).arch(1).lowcores(&[0x1000])),
             segments(Packing::Raw, Packing::Raw, 4096),
             segments(Packing::Zlib, Packing::Mixed, 512),
             segments(Packing::Mixed, Packing::Zlib, 4096),
+        ]
+    })
+}
+
 /// LiME and AVML images: records of each kind alone, and of both kinds.
 pub fn limes() -> &'static [Template] {
     static TEMPLATES: OnceLock<Vec<Template>> = OnceLock::new();
@@ -303,6 +311,7 @@ pub fn limes() -> &'static [Template] {
             [new().avml(0x234, short), new().lime(0x10_0000, &long)],
         ];
         files.map(|records| lime(&records.map(LimeBuilder::build))).into()
+    })
 }
 
 fn lime(records: &[Vec<u8>]) -> Template {

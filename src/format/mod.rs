@@ -15,14 +15,14 @@ pub mod diskdump;
 pub mod elf;
 pub mod extent;
 pub mod infer;
+pub mod lime;
 pub mod lkcd;
 pub mod mclxcd;
-pub mod lime;
 pub mod memory;
 pub mod pfn;
+pub mod raw;
 pub mod s390dump;
 pub mod sadump;
-pub mod raw;
 pub mod vmware;
 
 use alloc::boxed::Box;
@@ -208,9 +208,7 @@ pub const FORMATS: &[(&str, OpenFn)] = &[
     (mclxcd::NAME, mclxcd::open),
     (s390dump::NAME, s390dump::open),
     (sadump::NAME, sadump::open),
-];
-pub const FORMATS: &[(&str, OpenFn)] =
-    &[(elf::NAME, elf::open), ("diskdump", diskdump::open), (lime::NAME, lime::open)];
-    (lime::NAME, lime::open),
     (memory::NAME, memory::open),
-    &[(elf::NAME, elf::open), ("diskdump", diskdump::open), (vmware::NAME, vmware::open)];
+    (lime::NAME, lime::open),
+    (vmware::NAME, vmware::open),
+];

@@ -112,8 +112,6 @@ pub fn library() -> bool {
 ///
 /// `attrs` are string or number attributes to set before the files are opened,
 /// as (`path`, `value`); values of digits only become numbers. All pages that
-/// `file.pagemap` names below PFN 2^20 (without one: all below `max_pfn`) are
-/// read as MACHPHYSADDR.
 /// `file.pagemap` names below PFN 2^20 (all below `max_pfn` where there is no
 /// pagemap) are read as MACHPHYSADDR.
 ///

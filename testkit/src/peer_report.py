@@ -102,9 +102,6 @@ def walk(ctx, prefix, out):
 
 def read_pages(ctx, attributes):
     page_size = attributes.get("arch.page_size", {}).get("value", 0)
-    # Formats without a pagemap: every PFN there may be.
-    all_pages = [[0, attributes.get("max_pfn", {}).get("value", 0) - 1]]
-    pagemap = attributes.get("file.pagemap", {}).get("value", all_pages)
     # A format without a pagemap has every page, or nobody knows which.
     last = attributes.get("max_pfn", {}).get("value", 0) - 1
     pagemap = attributes.get("file.pagemap", {}).get("value", [[0, last]])
