@@ -1,0 +1,59 @@
+//! Texts and names of numbers.
+
+use core::ffi::{c_char, c_int};
+use core::ptr;
+
+use kdumpfile::xlat::{AddrSpace, PteFormat, Status};
+use kdumpfile_capi_shared::{entry, memory};
+
+/// `$text`, which is one of `$known`, as a string of C.
+fn static_text(text: &str, known: &[&'static core::ffi::CStr]) -> *const c_char {
+    let found = known.iter().find(|known| known.to_bytes() == text.as_bytes());
+    found.map_or(ptr::null(), |known| known.as_ptr())
+}
+
+/// The general text for a status.
+#[unsafe(no_mangle)]
+pub extern "C" fn addrxlat_strerror(status: c_int) -> *const c_char {
+    const TEXTS: [&core::ffi::CStr; 8] = [
+        c"Success",
+        c"Unimplemented feature",
+        c"Page not present",
+        c"Invalid address",
+        c"Memory allocation failure",
+        c"Data not available",
+        c"No translation method",
+        c"Unknown error",
+    ];
+    entry!(ptr::null(), {
+        let text = Status::from_code(status).map_or("Success", Status::text);
+        static_text(text, &TEXTS)
+    })
+}
+
+/// The name of an address space.
+#[unsafe(no_mangle)]
+pub extern "C" fn addrxlat_addrspace_name(space: c_int) -> *const c_char {
+    const NAMES: [&core::ffi::CStr; 5] =
+        [c"KPHYSADDR", c"MACHPHYSADDR", c"KVADDR", c"NOADDR", c"invalid addrspace_t"];
+    entry!(ptr::null(), { static_text(AddrSpace(space).name(), &NAMES) })
+}
+
+/// log2 of the size of an entry of a page table, or -1.
+#[unsafe(no_mangle)]
+pub extern "C" fn addrxlat_pteval_shift(format: c_int) -> c_int {
+    entry!(-1, { PteFormat::from_code(format).pteval_shift().map_or(-1, |shift| shift as c_int) })
+}
+
+/// The number of a format of page-table entries, or -1.
+///
+/// # Safety
+/// `name` is NULL or a string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn addrxlat_pte_format(name: *const c_char) -> c_int {
+    entry!(-1, {
+        // SAFETY: as above.
+        let name = unsafe { memory::text(name) }.unwrap_or_default();
+        PteFormat::from_name(name).map_or(-1, PteFormat::code)
+    })
+}

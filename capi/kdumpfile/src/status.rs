@@ -1,0 +1,54 @@
+//! Status codes.
+
+use core::ffi::{c_char, c_uint};
+
+use kdumpfile::{Error, Result, Status};
+
+/// `kdump_status`.
+pub type KStatus = c_uint;
+
+/// `KDUMP_OK`.
+pub const OK: KStatus = 0;
+/// `KDUMP_ERR_SYSTEM`.
+pub const SYSTEM: KStatus = 1;
+/// `KDUMP_ERR_INVALID`.
+pub const INVALID: KStatus = 5;
+
+/// The number of a status.
+pub(crate) fn number(status: Status) -> KStatus {
+    status.code().into()
+}
+
+/// What a function that failed says and returns.
+pub(crate) struct Failure {
+    pub status: KStatus,
+    pub text: String,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure { status: number(error.status()), text: error.message() }
+    }
+}
+
+/// The result of an entry function's body.
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
+
+/// The general text for a status.
+#[unsafe(no_mangle)]
+pub extern "C" fn kdump_strerror(status: KStatus) -> *const c_char {
+    let text = match status {
+        0 => c"Success",
+        1 => c"OS error",
+        2 => c"Unimplemented feature",
+        3 => c"Data is not stored in the dump file",
+        4 => c"Corrupted file data",
+        5 => c"Invalid value",
+        6 => c"No such attribute key",
+        7 => c"Unexpected EOF",
+        8 => c"Too many pending requests",
+        9 => c"Address translation error",
+        _ => c"Unknown error",
+    };
+    text.as_ptr()
+}

@@ -1,0 +1,49 @@
+//! Memory that changes hands: from and for the C library's `malloc`.
+
+use core::ffi::{CStr, c_char};
+use core::ptr;
+
+/// A copy of `bytes` and a NUL, for the caller to `free`; NULL without memory.
+pub fn string(bytes: &[u8]) -> *mut c_char {
+    let Some(size) = bytes.len().checked_add(1) else { return ptr::null_mut() };
+    // SAFETY: the memory has room for the bytes and the NUL.
+    unsafe {
+        let copy: *mut u8 = libc::malloc(size).cast();
+        if !copy.is_null() {
+            ptr::copy_nonoverlapping(bytes.as_ptr(), copy, bytes.len());
+            *copy.add(bytes.len()) = 0;
+        }
+        copy.cast()
+    }
+}
+
+/// A copy of `bytes`, for whoever frees it; NULL without memory. No bytes make
+/// an allocation all the same.
+pub fn copy(bytes: &[u8]) -> *mut u8 {
+    // SAFETY: the memory has room for the bytes.
+    unsafe {
+        let copy: *mut u8 = libc::malloc(bytes.len().max(1)).cast();
+        if !copy.is_null() {
+            ptr::copy_nonoverlapping(bytes.as_ptr(), copy, bytes.len());
+        }
+        copy
+    }
+}
+
+/// The text at `text`, if it is one (not NULL, and UTF-8).
+///
+/// # Safety
+/// `text` is NULL or a string that outlives `'a`.
+pub unsafe fn text<'a>(text: *const c_char) -> Option<&'a str> {
+    // SAFETY: as above.
+    unsafe { bytes(text) }.and_then(|bytes| core::str::from_utf8(bytes).ok())
+}
+
+/// The bytes of the string at `text`, without its NUL.
+///
+/// # Safety
+/// `text` is NULL or a string that outlives `'a`.
+pub unsafe fn bytes<'a>(text: *const c_char) -> Option<&'a [u8]> {
+    // SAFETY: as above.
+    (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_bytes())
+}
