@@ -1,9 +1,11 @@
 //! Bitmaps: sets of page frame numbers as objects of their own.
 
 use alloc::vec::Vec;
+use core::any::Any;
 
+use super::companion::Companion;
 use crate::error::{Error, Result};
-use crate::sync::{MaybeSend, MaybeSync, Shared};
+use crate::sync::{Counted, MaybeSend, MaybeSync, Shared};
 
 /// What a [`Bitmap`] asks: the place where the bits really are.
 ///
@@ -22,12 +24,17 @@ pub trait BitSource: MaybeSend + MaybeSync {
 
 /// A set of page frame numbers; a handle that can be cloned and kept.
 #[derive(Clone)]
-pub struct Bitmap(Shared<dyn BitSource>);
+pub struct Bitmap(Counted<Inner>);
+
+struct Inner {
+    source: Shared<dyn BitSource>,
+    companion: Companion,
+}
 
 impl Bitmap {
     /// A bitmap over `source`.
     pub fn new(source: Shared<dyn BitSource>) -> Self {
-        Bitmap(source)
+        Bitmap(Counted::new(Inner { source, companion: Companion::new() }))
     }
 
     /// Bits `first` to `last` (inclusive): bit *i* of the range is bit `i % 8`
@@ -45,7 +52,7 @@ impl Bitmap {
             .ok_or_else(|| Error::invalid("Buffer is too small for the range of bits"))?;
         bytes.fill(0);
         let mut from = first;
-        while let Some((start, end)) = self.0.run(from)? {
+        while let Some((start, end)) = self.0.source.run(from)? {
             if start > last {
                 break;
             }
@@ -68,7 +75,7 @@ impl Bitmap {
     /// # Errors
     /// `NoData` (`No such bit found`) if there is none.
     pub fn find_set(&self, from: u64) -> Result<u64> {
-        self.0.run(from)?.map(|(start, _)| start.max(from)).ok_or_else(|| Error::no_data("No such bit found"))
+        self.0.source.run(from)?.map(|(start, _)| start.max(from)).ok_or_else(|| Error::no_data("No such bit found"))
     }
 
     /// The smallest clear bit at or above `from`.
@@ -77,7 +84,7 @@ impl Bitmap {
     /// What reading the bits from the file says.
     pub fn find_clear(&self, from: u64) -> Result<u64> {
         let mut at = from;
-        while let Some((start, end)) = self.0.run(at)? {
+        while let Some((start, end)) = self.0.source.run(at)? {
             if start > at || end <= at {
                 break;
             }
@@ -96,7 +103,20 @@ impl Bitmap {
 
     /// Whether both handles denote one object.
     pub fn same_object(&self, other: &Bitmap) -> bool {
-        core::ptr::addr_eq(Shared::as_ptr(&self.0), Shared::as_ptr(&other.0))
+        Counted::ptr_eq(&self.0, &other.0)
+    }
+
+    /// How many handles of this object there are, for front ends that show
+    /// reference counts. Other threads may change it at any time.
+    pub fn handles(&self) -> usize {
+        Counted::strong_count(&self.0)
+    }
+
+    /// Something that belongs to this object and lives as long as it does: the
+    /// object of another language that stands for it. It is made when it is
+    /// first asked for, and is none if there is one of another type.
+    pub fn companion<T: Any + MaybeSend + MaybeSync>(&self, make: impl FnOnce() -> T) -> Option<Shared<T>> {
+        self.0.companion.get_or_make(make)
     }
 }
 
@@ -111,7 +131,7 @@ impl Iterator for Ranges<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let from = self.at.take()?;
-        let start = match self.bitmap.0.run(from) {
+        let start = match self.bitmap.0.source.run(from) {
             Ok(None) => return None,
             Ok(Some((start, _))) => start.max(from),
             Err(error) => return Some(Err(error)),

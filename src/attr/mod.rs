@@ -23,6 +23,7 @@ use alloc::vec::Vec;
 mod bitmap;
 mod blob;
 mod catalogue;
+mod companion;
 mod hooks;
 mod number;
 mod scope;
@@ -32,7 +33,7 @@ mod view;
 mod vmcoreinfo;
 
 pub use bitmap::{BitSource, Bitmap, Ranges, RunList};
-pub use blob::{Blob, BlobPin};
+pub use blob::{Blob, BlobBytes, BlobPin};
 pub use hooks::{Effects, Os};
 pub use scope::Scope;
 pub use tree::{AttrRef, Gauge, LazyValue};

@@ -57,6 +57,21 @@ pub struct AttrRef {
     pub(super) generation: u32,
 }
 
+impl AttrRef {
+    /// The handle as a number, for those who must keep it as one. The lower 32
+    /// bits are a small number that no two attributes have at the same time;
+    /// later attributes may have it again, with other upper bits.
+    pub fn into_raw(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The handle of a number that [`AttrRef::into_raw`] gave. Any other number
+    /// is the handle of some attribute, or is refused like that of a deleted one.
+    pub fn from_raw(raw: u64) -> Self {
+        AttrRef { index: raw as u32, generation: (raw >> 32) as u32 }
+    }
+}
+
 /// A value that is computed at its first access, outside of any lock.
 pub trait LazyValue: MaybeSend + MaybeSync {
     /// Computes the value.

@@ -361,6 +361,18 @@ impl Context {
         self.call(|| self.attributes().next_in(self.translation.scope(), directory, previous))
     }
 
+    /// The next attribute with a value in the directory that `attr` is in.
+    ///
+    /// # Errors
+    /// `NoKey` for an attribute that was deleted.
+    pub fn next_sibling(&self, attr: AttrRef) -> Result<Option<AttrEntry>> {
+        self.call(|| {
+            let root = self.attributes().reference(None)?;
+            // Where to go on says the attribute, not the directory.
+            self.attributes().next_in(self.translation.scope(), root, Some(attr))
+        })
+    }
+
     // --- Reading -------------------------------------------------------------
 
     /// The address spaces that the open dump can be read by directly, without

@@ -46,6 +46,35 @@ impl Context {
         })
     }
 
+    /// A number that changes when something changes that the translation of
+    /// this context depends on, so that its system is set up anew.
+    pub fn translation_changes(&self) -> u64 {
+        self.translation.scope().changes()
+    }
+
+    /// Makes this context translate with `system` until something changes that
+    /// translation depends on. Clones are not affected.
+    pub fn use_translation_system(&self, system: Shared<System>) {
+        let changes = self.translation_changes();
+        let old = self.system.replace(Some((changes, system)));
+        drop(old);
+        self.xlat().flush();
+    }
+
+    /// Ends [`Context::use_translation_system`] early.
+    pub fn use_own_translation_system(&self) {
+        let old = self.system.replace(None);
+        drop(old);
+        self.xlat().flush();
+    }
+
+    /// What the dump itself answers when translation asks, without the
+    /// callbacks that were added to [`Context::xlat`]. It may outlive the
+    /// context, and then knows less.
+    pub fn dump_callbacks(&self) -> Shared<dyn Callbacks> {
+        self.record()
+    }
+
     /// The address in space `to` that stands for `address` in space `from`.
     ///
     /// # Errors

@@ -1,44 +1,60 @@
 //! Contexts: making and freeing them, and what went wrong last.
 
-use core::cell::RefCell;
-use core::ffi::{c_char, c_int};
+use core::cell::{Cell, RefCell};
+use core::ffi::{c_char, c_int, c_ulong, c_void};
 use core::ptr;
+use std::ffi::CString;
+use std::sync::Arc;
 
-use kdumpfile::Context;
+use kdumpfile::sync::Shared;
+use kdumpfile::{Callbacks, CloneOptions, Context, Error};
 use kdumpfile_capi_shared::errbuf::ErrorBuffer;
 use kdumpfile_capi_shared::{entry, guard, memory};
 
-use crate::status::{Failure, KStatus, OK, Outcome, SYSTEM};
+use crate::node::Family;
+use crate::open::Descriptors;
+use crate::status::{Failure, INVALID, KStatus, OK, Outcome, SYSTEM, from_number};
+use crate::xlat::Translation;
 
 /// The part of an error string that needs no memory.
 const ERROR_SIZE: usize = 160;
 
+/// `KDUMP_CLONE_XLAT`.
+const CLONE_XLAT: c_ulong = 1;
+
+/// `kdump_get_symbol_val_fn`.
+pub type SymbolFn = unsafe extern "C" fn(ctx: *mut Ctx, name: *const c_char, val: *mut u64) -> KStatus;
+
 /// `kdump_ctx_t`.
 pub struct Ctx {
-    /// The dump.
+    /// Goes first: it needs the dump to take leave.
+    pub(crate) translation: Translation,
     pub(crate) dump: Context,
+    pub(crate) family: Arc<Family>,
     error: RefCell<ErrorBuffer<ERROR_SIZE>>,
+    private: Cell<*mut c_void>,
+    symbol_fn: Cell<Option<SymbolFn>>,
 }
 
 impl Ctx {
     /// Runs the body of an entry function that returns a status.
-    #[allow(dead_code)]
-    pub(crate) fn call(&self, body: impl FnOnce(&Self) -> Outcome) -> KStatus {
-        let failed =
-            |text: &str| self.fail(Failure { status: SYSTEM, text: format!("Internal error: {text}") });
-        guard::run(
-            || {
-                self.error.borrow_mut().clear();
-                match body(self) {
-                    Ok(()) => {
-                        self.error.borrow_mut().clear(); // of a callback meanwhile
-                        OK
-                    }
-                    Err(failure) => self.fail(failure),
+    ///
+    /// # Safety
+    /// `ctx` is NULL or a context.
+    pub(crate) unsafe fn enter(ctx: *mut Ctx, body: impl FnOnce(&Ctx) -> Outcome) -> KStatus {
+        // SAFETY: as above.
+        let Some(ctx) = (unsafe { ctx.as_ref() }) else { return INVALID };
+        let run = || {
+            ctx.error.borrow_mut().clear();
+            match body(ctx) {
+                Ok(()) => {
+                    ctx.error.borrow_mut().clear(); // of a callback meanwhile
+                    OK
                 }
-            },
-            failed,
-        )
+                Err(failure) => ctx.fail(failure),
+            }
+        };
+        guard::run(run, |text| ctx.fail(Failure { status: SYSTEM, text: format!("Internal error: {text}") }))
     }
 
     fn fail(&self, failure: Failure) -> KStatus {
@@ -47,13 +63,104 @@ impl Ctx {
         error.add(failure.text.as_bytes());
         failure.status
     }
+
+    /// Takes what a callback left in the error string.
+    fn take_error(&self) -> String {
+        let mut error = self.error.borrow_mut();
+        let text = error.text().map(|text| String::from_utf8_lossy(text).into_owned());
+        error.clear();
+        text.unwrap_or_default()
+    }
+
+    /// A context on the heap, whose address stays what it is.
+    fn boxed(dump: Context, family: Arc<Family>, translation: Translation) -> *mut Ctx {
+        Box::into_raw(Box::new(Ctx {
+            translation,
+            dump,
+            family,
+            error: RefCell::default(),
+            private: Cell::new(ptr::null_mut()),
+            symbol_fn: Cell::new(None),
+        }))
+    }
+
+    /// Makes `function` the symbol callback of this context.
+    fn set_symbol_fn(&self, function: Option<SymbolFn>) -> Option<SymbolFn> {
+        let asked = Asked(self);
+        let symbol_value = function.map(|function| {
+            let ask = move |_: &Context, name: &str| asked.symbol_value(function, name);
+            Shared::new(ask) as Shared<dyn kdumpfile::SymbolValue>
+        });
+        let mut callbacks = Callbacks::default();
+        callbacks.symbol_value = symbol_value;
+        self.dump.set_callbacks(callbacks);
+        self.symbol_fn.replace(function)
+    }
+}
+
+impl Drop for Ctx {
+    fn drop(&mut self) {
+        self.translation.leave(&self.dump);
+    }
+}
+
+/// The context whose symbol callback is asked.
+#[derive(Clone, Copy)]
+struct Asked(*const Ctx);
+
+// SAFETY: the callbacks of a context are called in the thread that uses it.
+unsafe impl Send for Asked {}
+// SAFETY: as above.
+unsafe impl Sync for Asked {}
+
+impl Asked {
+    fn symbol_value(self, function: SymbolFn, name: &str) -> kdumpfile::Result<u64> {
+        let name = CString::new(name).map_err(|_| Error::no_data("Symbol not found"))?;
+        let mut value = 0;
+        // SAFETY: the context owns the closure that this is called from; the
+        // function is called as the header says.
+        let status = unsafe { function(self.0.cast_mut(), name.as_ptr(), &raw mut value) };
+        if status == OK {
+            return Ok(value);
+        }
+        // SAFETY: as above.
+        let text = unsafe { (*self.0).take_error() };
+        Err(Error::new(from_number(status), text))
+    }
 }
 
 /// A context without a dump.
 #[unsafe(no_mangle)]
 pub extern "C" fn kdump_new() -> *mut Ctx {
     entry!(ptr::null_mut(), {
-        Box::into_raw(Box::new(Ctx { dump: Context::new(), error: RefCell::default() }))
+        let dump = Context::new();
+        dump.set_opener(Shared::new(Descriptors));
+        let family = Family::new(&dump);
+        Ctx::boxed(dump, family, Translation::new())
+    })
+}
+
+/// Another context for the same dump.
+///
+/// # Safety
+/// `orig` is NULL or a context.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kdump_clone(orig: *const Ctx, flags: c_ulong) -> *mut Ctx {
+    entry!(ptr::null_mut(), {
+        // SAFETY: as above.
+        let Some(original) = (unsafe { orig.as_ref() }) else { return ptr::null_mut() };
+        let split = flags & CLONE_XLAT != 0;
+        let dump = original.dump.clone_with(CloneOptions::new().own_translation(split));
+        let translation = original.translation.for_clone(&dump, split);
+        let clone = Ctx::boxed(dump, original.family.clone(), translation);
+        // SAFETY: it was just made.
+        if let Some(clone) = unsafe { clone.as_ref() } {
+            clone.private.set(original.private.get());
+            clone.set_symbol_fn(original.symbol_fn.get());
+            // Without memory the clone has fewer callbacks.
+            let _ = clone.copy_records(original);
+        }
+        clone
     })
 }
 
@@ -69,6 +176,39 @@ pub unsafe extern "C" fn kdump_free(ctx: *mut Ctx) {
             drop(unsafe { Box::from_raw(ctx) });
         }
     })
+}
+
+/// Keeps a pointer for the client.
+///
+/// # Safety
+/// `ctx` is NULL or a context.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kdump_set_priv(ctx: *mut Ctx, data: *mut c_void) {
+    // SAFETY: as above.
+    if let Some(ctx) = unsafe { ctx.as_ref() } {
+        ctx.private.set(data);
+    }
+}
+
+/// The pointer of `kdump_set_priv`, or NULL.
+///
+/// # Safety
+/// `ctx` is NULL or a context.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kdump_get_priv(ctx: *mut Ctx) -> *mut c_void {
+    // SAFETY: as above.
+    unsafe { ctx.as_ref() }.map_or(ptr::null_mut(), |ctx| ctx.private.get())
+}
+
+/// Sets the function that knows symbols which VMCOREINFO does not; returns the
+/// one before.
+///
+/// # Safety
+/// `ctx` is NULL or a context.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kdump_cb_get_symbol_val(ctx: *mut Ctx, cb: Option<SymbolFn>) -> Option<SymbolFn> {
+    // SAFETY: as above.
+    entry!(None, { unsafe { ctx.as_ref() }.and_then(|ctx| ctx.set_symbol_fn(cb)) })
 }
 
 /// The error string, or NULL.

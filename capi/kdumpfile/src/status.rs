@@ -25,6 +25,29 @@ pub(crate) struct Failure {
     pub text: String,
 }
 
+impl Failure {
+    /// The same text under another status.
+    pub fn with_status(self, status: Status) -> Self {
+        Failure { status: number(status), ..self }
+    }
+}
+
+/// The status of a number; numbers without a meaning are failures, too.
+pub(crate) fn from_number(status: KStatus) -> Status {
+    const ALL: [Status; 9] = [
+        Status::System,
+        Status::NotImplemented,
+        Status::NoData,
+        Status::Corrupt,
+        Status::Invalid,
+        Status::NoKey,
+        Status::Eof,
+        Status::Busy,
+        Status::AddrXlat,
+    ];
+    ALL.into_iter().find(|known| number(*known) == status).unwrap_or(Status::Invalid)
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Failure { status: number(error.status()), text: error.message() }

@@ -1,0 +1,510 @@
+//! The context and the system of libaddrxlat that belong to a dump.
+//!
+//! They are made when a client asks for them. From then on each read that may
+//! have to translate looks whether one side changed ([`Ctx::keep_in_step`]):
+//!
+//! | what changed | what follows |
+//! | --- | --- |
+//! | an attribute | the system of C is filled from the one of Rust |
+//! | the system of C | this context translates with what C says, until an attribute changes |
+//! | the chain of C | what was translated is forgotten |
+
+use core::cell::{Cell, RefCell};
+use core::ffi::c_int;
+use core::hash::Hasher;
+use core::ptr;
+use std::collections::hash_map::DefaultHasher;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kdumpfile::sync::Shared;
+use kdumpfile::xlat::{
+    Chain, ChainSnapshot, Error as XlatError, Map, MapIndex, MethodIndex, RecordId, Status, System,
+};
+use kdumpfile::{Context, Error, Space};
+use kdumpfile_capi_shared::convert;
+use kdumpfile_capi_shared::custom::Owner;
+use kdumpfile_capi_shared::types::{
+    self, AX_OK, AxStatus, Cb, CtxOpaque, LookupElem, METH_NUM, MapOpaque, Range, SysOpaque,
+};
+
+use crate::attr::store;
+use crate::ctx::Ctx;
+use crate::ffi;
+use crate::record::{Outside, set_bottom, take_error};
+use crate::status::{Failure, KStatus, Outcome};
+
+/// What a context has of libaddrxlat.
+pub(crate) struct Translation {
+    /// Shared by the clones that translate alike.
+    group: Arc<Group>,
+    own: RefCell<Option<Own>>,
+    /// What the system of C was when this context began to translate by it.
+    follows: Cell<Option<u64>>,
+}
+
+/// A context of libaddrxlat, to which this has a reference.
+struct Own {
+    ctx: *mut CtxOpaque,
+    bottom: *mut Cb,
+    /// Asks the dump and nobody else.
+    dump: ChainSnapshot,
+    outside: RecordId,
+    /// What the C chain was when it was looked at last.
+    chain: u64,
+}
+
+/// A system of libaddrxlat, if somebody asked for one.
+#[derive(Default)]
+struct Group {
+    handed_out: AtomicBool,
+    state: Mutex<State>,
+}
+
+struct State {
+    sys: *mut SysOpaque,
+    /// How many changes of attributes it includes.
+    filled: Option<u64>,
+    /// What it was when it was filled.
+    content: u64,
+    tables: Vec<*mut LookupElem>,
+}
+
+// SAFETY: the pointers are owned, and used under the lock only.
+unsafe impl Send for State {}
+
+impl Default for State {
+    fn default() -> Self {
+        State { sys: ptr::null_mut(), filled: None, content: 0, tables: Vec::new() }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // SAFETY: the reference is given back. A client that has another one
+        // may still look at methods, so their tables stay.
+        if !self.sys.is_null() && unsafe { ffi::addrxlat_sys_decref(self.sys) } == 0 {
+            free_tables(&mut self.tables);
+        }
+    }
+}
+
+fn free_tables(tables: &mut Vec<*mut LookupElem>) {
+    for table in tables.drain(..) {
+        // SAFETY: they came from malloc, and no method has them any more.
+        unsafe { libc::free(table.cast()) };
+    }
+}
+
+fn no_memory() -> Failure {
+    Error::system("Cannot allocate address translation").into()
+}
+
+impl Translation {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Translation { group: Arc::default(), own: RefCell::new(None), follows: Cell::new(None) }
+    }
+
+    /// What a clone starts with; its Rust chain loses the record that asks the
+    /// C chain of the original.
+    pub fn for_clone(&self, dump: &Context, split: bool) -> Self {
+        if let Some(own) = &*self.own.borrow() {
+            dump.xlat().chain().remove(own.outside);
+            dump.xlat().set_caching(true);
+        }
+        let group = if split { Arc::default() } else { self.group.clone() };
+        Translation { group, own: RefCell::new(None), follows: Cell::new(None) }
+    }
+
+    /// The context of libaddrxlat, and the dump alone.
+    pub fn bottom(&self) -> Option<(*mut CtxOpaque, ChainSnapshot)> {
+        self.own.borrow().as_ref().map(|own| (own.ctx, own.dump.clone()))
+    }
+
+    /// Takes leave of the context of libaddrxlat: others may have it on.
+    pub fn leave(&self, dump: &Context) {
+        let Some(own) = self.own.take() else { return };
+        dump.xlat().chain().remove(own.outside);
+        dump.xlat().flush();
+        // SAFETY: the record belongs to the context, which is still there.
+        unsafe {
+            (*own.bottom).private = ptr::null_mut();
+            ffi::addrxlat_ctx_decref(own.ctx);
+        }
+    }
+}
+
+impl Group {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says what a chain is, so that changes are noticed.
+///
+/// # Safety
+/// The records are valid.
+unsafe fn chain_content(mut cb: *const Cb) -> u64 {
+    let mut hash = DefaultHasher::new();
+    // SAFETY: as above; all members of a record are words.
+    while let Some(record) = unsafe { cb.as_ref() } {
+        hash.write_usize(cb.addr());
+        hash.write_usize(record.private.addr());
+        let functions = [
+            record.get_page.map_or(0, |function| function as usize),
+            record.read_caps.map_or(0, |function| function as usize),
+            record.reg_value.map_or(0, |function| function as usize),
+            record.sym_value.map_or(0, |function| function as usize),
+            record.sym_sizeof.map_or(0, |function| function as usize),
+            record.sym_offsetof.map_or(0, |function| function as usize),
+            record.num_value.map_or(0, |function| function as usize),
+        ];
+        for function in functions {
+            hash.write_usize(function);
+        }
+        cb = record.next;
+    }
+    hash.finish()
+}
+
+/// The ranges of a map.
+///
+/// # Safety
+/// `map` is NULL or a map, which is not changed meanwhile.
+unsafe fn ranges<'a>(map: *const MapOpaque) -> &'a [Range] {
+    if map.is_null() {
+        return &[];
+    }
+    // SAFETY: as above.
+    unsafe {
+        let (start, length) = (ffi::addrxlat_map_ranges(map), ffi::addrxlat_map_len(map));
+        if start.is_null() { &[] } else { core::slice::from_raw_parts(start, length) }
+    }
+}
+
+/// Says what a system is, so that changes are noticed. Only what the kind of a
+/// method has is looked at.
+///
+/// # Safety
+/// `sys` is a system, which is not changed meanwhile.
+unsafe fn system_content(sys: *const SysOpaque) -> u64 {
+    let mut hash = DefaultHasher::new();
+    // SAFETY: as above.
+    unsafe {
+        for index in MapIndex::ALL {
+            let map = ffi::addrxlat_sys_get_map(sys, index as c_int);
+            hash.write_usize(if map.is_null() { 0 } else { 1 + ffi::addrxlat_map_len(map) });
+            for range in ranges(map) {
+                hash.write_u64(range.endoff);
+                hash.write_i32(range.meth);
+            }
+        }
+        for index in 0..METH_NUM {
+            let Some(meth) = ffi::addrxlat_sys_get_meth(sys, index as c_int).as_ref() else { continue };
+            hash.write_u32(meth.kind);
+            hash.write_i32(meth.target_as);
+            let param = &meth.param;
+            match meth.kind {
+                types::KIND_LINEAR => hash.write_i64(param.linear.off),
+                types::KIND_PGT => {
+                    let pgt = &param.pgt;
+                    hash.write_u64(pgt.root.addr);
+                    hash.write_i32(pgt.root.space);
+                    hash.write_u64(pgt.pte_mask);
+                    hash.write_i32(pgt.pf.pte_format);
+                    hash.write_u16(pgt.pf.nfields);
+                    for bits in pgt.pf.fieldsz.iter().take(pgt.pf.nfields.into()) {
+                        hash.write_u16(*bits);
+                    }
+                }
+                types::KIND_LOOKUP => {
+                    hash.write_u64(param.lookup.endoff);
+                    hash.write_usize(param.lookup.nelem);
+                    hash.write_usize(param.lookup.tbl.addr());
+                }
+                types::KIND_MEMARR => {
+                    let array = &param.memarr;
+                    hash.write_u64(array.base.addr);
+                    hash.write_i32(array.base.space);
+                    hash.write_u32(array.shift);
+                    hash.write_u32(array.elemsz);
+                    hash.write_u32(array.valsz);
+                }
+                types::KIND_CUSTOM => {
+                    let custom = &param.custom;
+                    hash.write_usize(custom.first_step.map_or(0, |function| function as usize));
+                    hash.write_usize(custom.next_step.map_or(0, |function| function as usize));
+                    hash.write_usize(custom.data.addr());
+                }
+                _ => {}
+            }
+        }
+    }
+    hash.finish()
+}
+
+impl State {
+    /// Makes the system of C what the one of Rust is. Methods of the client
+    /// stay.
+    ///
+    /// # Errors
+    /// There is no memory.
+    fn fill(&mut self, system: &System) -> Outcome {
+        if self.sys.is_null() {
+            // SAFETY: it takes nothing.
+            self.sys = unsafe { ffi::addrxlat_sys_new() };
+            if self.sys.is_null() {
+                return Err(no_memory());
+            }
+        }
+        let mut tables = Vec::new();
+        for index in 0..MethodIndex::CUSTOM.0 {
+            let Some(method) = system.method(MethodIndex(index)) else { continue };
+            let meth = convert::to_c(method, |elems| {
+                // SAFETY: there is room for so many elements.
+                unsafe {
+                    let table: *mut LookupElem =
+                        libc::calloc(elems.len().max(1), size_of::<LookupElem>()).cast();
+                    if !table.is_null() {
+                        ptr::copy_nonoverlapping(elems.as_ptr(), table, elems.len());
+                        tables.push(table);
+                    }
+                    table
+                }
+            });
+            // SAFETY: the method is copied.
+            unsafe { ffi::addrxlat_sys_set_meth(self.sys, index, &raw const meth) };
+        }
+        free_tables(&mut self.tables);
+        self.tables = tables;
+        for index in MapIndex::ALL {
+            self.fill_map(index, system.map(index).map(|map| &**map))?;
+        }
+        Ok(())
+    }
+
+    fn fill_map(&self, index: MapIndex, map: Option<&Map>) -> Outcome {
+        let Some(map) = map else {
+            // SAFETY: the place has no map then.
+            unsafe { ffi::addrxlat_sys_set_map(self.sys, index as c_int, ptr::null_mut()) };
+            return Ok(());
+        };
+        // SAFETY: the map is new, and its reference is given back at the end.
+        unsafe {
+            let new = ffi::addrxlat_map_new();
+            if new.is_null() {
+                return Err(no_memory());
+            }
+            let mut complete = true;
+            for range in map.ranges() {
+                let c = Range { endoff: range.endoff(), meth: range.method.0 };
+                complete &= ffi::addrxlat_map_set(new, range.first, &raw const c) == AX_OK;
+            }
+            ffi::addrxlat_sys_set_map(self.sys, index as c_int, new);
+            ffi::addrxlat_map_decref(new);
+            if complete { Ok(()) } else { Err(no_memory()) }
+        }
+    }
+
+    /// What a client made of the system.
+    fn read_back(&self, ctx: *mut CtxOpaque) -> System {
+        let mut system = System::new();
+        // SAFETY: the system is there, and its methods are valid; a client
+        // changes it only between calls.
+        unsafe {
+            for index in 0..METH_NUM as c_int {
+                let meth = ffi::addrxlat_sys_get_meth(self.sys, index);
+                if !meth.is_null() {
+                    let owner = Owner { ctx, sys: self.sys, meth, error: error_of };
+                    system.set_method(MethodIndex(index), convert::to_rust(meth, owner));
+                }
+            }
+            for index in MapIndex::ALL {
+                let map = ffi::addrxlat_sys_get_map(self.sys, index as c_int);
+                if map.is_null() {
+                    continue;
+                }
+                let mut first: u64 = 0;
+                for range in ranges(map) {
+                    // Ranges of a map follow each other to the end of the space.
+                    let _ = system.map_mut(index).set(first, range.endoff, MethodIndex(range.meth));
+                    first = first.wrapping_add(range.endoff).wrapping_add(1);
+                }
+            }
+        }
+        system
+    }
+}
+
+/// An error with the text that a custom method left.
+///
+/// # Safety
+/// `ctx` is a context.
+unsafe fn error_of(ctx: *mut CtxOpaque, status: AxStatus) -> XlatError {
+    let status = Status::from_code(status).unwrap_or(Status::NoData);
+    // SAFETY: as above.
+    let text = unsafe { take_error(ctx) };
+    if text.is_empty() { XlatError::bare(status) } else { XlatError::new(status, text) }
+}
+
+impl Ctx {
+    /// The context of libaddrxlat; made if it is not there.
+    fn own_ctx(&self) -> Result<*mut CtxOpaque, Failure> {
+        if let Some(own) = &*self.translation.own.borrow() {
+            return Ok(own.ctx);
+        }
+        // SAFETY: the record belongs to the context that was just made.
+        let (ctx, bottom) = unsafe {
+            let ctx = ffi::addrxlat_ctx_new();
+            if ctx.is_null() {
+                return Err(no_memory());
+            }
+            let bottom = ffi::addrxlat_ctx_add_cb(ctx);
+            let Some(record) = bottom.as_mut() else {
+                ffi::addrxlat_ctx_decref(ctx);
+                return Err(no_memory());
+            };
+            set_bottom(record, self);
+            (ctx, bottom)
+        };
+        let outside = self.dump.xlat().chain().add(Shared::new(Outside { ctx, bottom }));
+        let dump = Chain::with_base(self.dump.dump_callbacks()).snapshot();
+        let own = Own { ctx, bottom, dump, outside, chain: 0 };
+        *self.translation.own.borrow_mut() = Some(own);
+        Ok(ctx)
+    }
+
+    /// Copies what clients put on the chain of `original`.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub(crate) fn copy_records(&self, original: &Ctx) -> Outcome {
+        let own = original.translation.own.borrow().as_ref().map(|own| (own.ctx, own.bottom));
+        let Some((from, bottom)) = own else { return Ok(()) };
+        let mut records = Vec::new();
+        // SAFETY: clients keep their records valid.
+        unsafe {
+            let mut cb = ffi::addrxlat_ctx_get_cb(from);
+            while !cb.is_null() && !ptr::eq(cb, bottom) {
+                records.push(*cb);
+                cb = (*cb).next;
+            }
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        let ctx = self.own_ctx()?;
+        for record in records.into_iter().rev() {
+            // SAFETY: the new record is there; its place in the chain stays.
+            unsafe {
+                let new = ffi::addrxlat_ctx_add_cb(ctx);
+                let Some(new) = new.as_mut() else { return Err(no_memory()) };
+                *new = Cb { next: new.next, ..record };
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings Rust and C in step, before something is read by `space`.
+    ///
+    /// # Errors
+    /// What setting translation up says, once.
+    pub(crate) fn keep_in_step(&self, space: Space) -> Outcome {
+        if !self.translation.group.handed_out.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if space != Space::KernelVirtual && self.dump.spaces().contains(space) {
+            return Ok(());
+        }
+        self.look_at_chain();
+        self.look_at_system()
+    }
+
+    /// Forgets what was translated with another chain of C.
+    fn look_at_chain(&self) {
+        let own = self.translation.own.borrow().as_ref().map(|own| (own.ctx, own.bottom, own.chain));
+        let Some((ctx, bottom, seen)) = own else { return };
+        // SAFETY: clients keep their records valid.
+        let (head, now) = unsafe {
+            let head = ffi::addrxlat_ctx_get_cb(ctx);
+            (head, chain_content(head))
+        };
+        if now != seen {
+            if let Some(own) = &mut *self.translation.own.borrow_mut() {
+                own.chain = now;
+            }
+            // What a client answers may be another thing the next time.
+            self.dump.xlat().set_caching(ptr::eq(head, bottom));
+            self.dump.xlat().flush();
+        }
+    }
+
+    fn look_at_system(&self) -> Outcome {
+        let group = &self.translation.group;
+        let changes = self.dump.translation_changes();
+        if group.state().filled != Some(changes) {
+            // Unlocked: callbacks may come back here.
+            let system = self.dump.translation_system()?;
+            let mut state = group.state();
+            state.fill(&system)?;
+            state.filled = Some(changes);
+            // SAFETY: the system is there, and the caller changes it later.
+            state.content = unsafe { system_content(state.sys) };
+            self.translation.follows.set(None);
+            return Ok(());
+        }
+        let state = group.state();
+        // SAFETY: as above.
+        let now = unsafe { system_content(state.sys) };
+        let follows = self.translation.follows.get();
+        if now == state.content {
+            drop(state);
+            if follows.is_some() {
+                self.translation.follows.set(None);
+                self.dump.use_own_translation_system();
+            }
+            return Ok(());
+        }
+        drop(state);
+        if follows != Some(now) {
+            let ctx = self.own_ctx()?;
+            let system = group.state().read_back(ctx);
+            self.dump.use_translation_system(Shared::new(system));
+            self.translation.follows.set(Some(now));
+        }
+        Ok(())
+    }
+}
+
+/// The context and the system of libaddrxlat, a new reference each.
+///
+/// # Safety
+/// The pointers are NULL, or what the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kdump_get_addrxlat(
+    ctx: *mut Ctx,
+    axctx: *mut *mut CtxOpaque,
+    axsys: *mut *mut SysOpaque,
+) -> KStatus {
+    // SAFETY: as above; both objects are there.
+    unsafe {
+        Ctx::enter(ctx, |ctx| {
+            let own = ctx.own_ctx()?;
+            ctx.look_at_chain();
+            ctx.look_at_system()?;
+            let group = &ctx.translation.group;
+            group.handed_out.store(true, Ordering::Release);
+            let sys = group.state().sys;
+            if !axctx.is_null() {
+                ffi::addrxlat_ctx_incref(own);
+                store(axctx, own);
+            }
+            if !axsys.is_null() {
+                ffi::addrxlat_sys_incref(sys);
+                store(axsys, sys);
+            }
+            Ok(())
+        })
+    }
+}
