@@ -57,3 +57,28 @@ pub unsafe extern "C" fn addrxlat_pte_format(name: *const c_char) -> c_int {
         PteFormat::from_name(name).map_or(-1, PteFormat::code)
     })
 }
+
+/// The name of a format of page-table entries, or NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn addrxlat_pte_format_name(format: c_int) -> *const c_char {
+    // Those of the header; other formats of this library have numbers only.
+    const NAMES: [&core::ffi::CStr; 14] = [
+        c"none",
+        c"pfn32",
+        c"pfn64",
+        c"aarch64",
+        c"ia32",
+        c"ia32_pae",
+        c"x86_64",
+        c"s390x",
+        c"ppc64_linux_rpn30",
+        c"aarch64_lpa",
+        c"aarch64_lpa2",
+        c"arm",
+        c"riscv32",
+        c"riscv64",
+    ];
+    entry!(ptr::null(), {
+        PteFormat::from_code(format).name().map_or(ptr::null(), |name| static_text(name, &NAMES))
+    })
+}

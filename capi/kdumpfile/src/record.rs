@@ -9,10 +9,11 @@
 
 use core::ffi::{c_char, c_ulong, c_void};
 use core::ptr;
+use std::sync::Arc;
 
 use kdumpfile::xlat::{self, ByteOrder, Callbacks, Caps, FullAddr, Next, PageBuf, Status};
 use kdumpfile::{Space, Value};
-use kdumpfile_capi_shared::chain::{self, CChain, byte_order_number, full_addr, rust_addr};
+use kdumpfile_capi_shared::chain::{self, Buffers, CChain, byte_order_number, full_addr, rust_addr};
 use kdumpfile_capi_shared::types::{self, AX_NODATA, AX_OK, AxStatus, Buffer, Cb, CtxOpaque};
 use kdumpfile_capi_shared::{guard, memory};
 
@@ -24,6 +25,7 @@ pub(crate) struct Outside {
     /// Both live as long as the context of the chain.
     pub ctx: *mut CtxOpaque,
     pub bottom: *const Cb,
+    pub buffers: Arc<Buffers>,
 }
 
 // SAFETY: a context is used by one thread at a time, with all that is in it.
@@ -35,6 +37,10 @@ impl CChain for Outside {
     fn head(&self) -> *const Cb {
         // SAFETY: the context is there as long as this.
         unsafe { ffi::addrxlat_ctx_get_cb(self.ctx) }
+    }
+
+    fn buffers(&self) -> &Arc<Buffers> {
+        &self.buffers
     }
 
     fn take_error(&self) -> String {

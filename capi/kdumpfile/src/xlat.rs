@@ -11,9 +11,7 @@
 
 use core::cell::{Cell, RefCell};
 use core::ffi::c_int;
-use core::hash::Hasher;
 use core::ptr;
-use std::collections::hash_map::DefaultHasher;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,11 +20,12 @@ use kdumpfile::xlat::{
     Chain, ChainSnapshot, Error as XlatError, Map, MapIndex, MethodIndex, RecordId, Status, System,
 };
 use kdumpfile::{Context, Error, Space};
-use kdumpfile_capi_shared::convert;
 use kdumpfile_capi_shared::custom::Owner;
+use kdumpfile_capi_shared::mark::Mark;
 use kdumpfile_capi_shared::types::{
-    self, AX_OK, AxStatus, Cb, CtxOpaque, LookupElem, METH_NUM, MapOpaque, Range, SysOpaque,
+    AX_OK, AxStatus, Cb, CtxOpaque, LookupElem, METH_NUM, MapOpaque, Range, SysOpaque,
 };
+use kdumpfile_capi_shared::{chain, convert};
 
 use crate::attr::store;
 use crate::ctx::Ctx;
@@ -141,33 +140,6 @@ impl Group {
     }
 }
 
-/// Says what a chain is, so that changes are noticed.
-///
-/// # Safety
-/// The records are valid.
-unsafe fn chain_content(mut cb: *const Cb) -> u64 {
-    let mut hash = DefaultHasher::new();
-    // SAFETY: as above; all members of a record are words.
-    while let Some(record) = unsafe { cb.as_ref() } {
-        hash.write_usize(cb.addr());
-        hash.write_usize(record.private.addr());
-        let functions = [
-            record.get_page.map_or(0, |function| function as usize),
-            record.read_caps.map_or(0, |function| function as usize),
-            record.reg_value.map_or(0, |function| function as usize),
-            record.sym_value.map_or(0, |function| function as usize),
-            record.sym_sizeof.map_or(0, |function| function as usize),
-            record.sym_offsetof.map_or(0, |function| function as usize),
-            record.num_value.map_or(0, |function| function as usize),
-        ];
-        for function in functions {
-            hash.write_usize(function);
-        }
-        cb = record.next;
-    }
-    hash.finish()
-}
-
 /// The ranges of a map.
 ///
 /// # Safety
@@ -183,65 +155,25 @@ unsafe fn ranges<'a>(map: *const MapOpaque) -> &'a [Range] {
     }
 }
 
-/// Says what a system is, so that changes are noticed. Only what the kind of a
-/// method has is looked at.
+/// Says what a system is, so that changes are noticed.
 ///
 /// # Safety
 /// `sys` is a system, which is not changed meanwhile.
 unsafe fn system_content(sys: *const SysOpaque) -> u64 {
-    let mut hash = DefaultHasher::new();
+    let mut mark = Mark::default();
     // SAFETY: as above.
     unsafe {
         for index in MapIndex::ALL {
             let map = ffi::addrxlat_sys_get_map(sys, index as c_int);
-            hash.write_usize(if map.is_null() { 0 } else { 1 + ffi::addrxlat_map_len(map) });
-            for range in ranges(map) {
-                hash.write_u64(range.endoff);
-                hash.write_i32(range.meth);
-            }
+            mark.add_map((!map.is_null()).then(|| ranges(map)));
         }
         for index in 0..METH_NUM {
-            let Some(meth) = ffi::addrxlat_sys_get_meth(sys, index as c_int).as_ref() else { continue };
-            hash.write_u32(meth.kind);
-            hash.write_i32(meth.target_as);
-            let param = &meth.param;
-            match meth.kind {
-                types::KIND_LINEAR => hash.write_i64(param.linear.off),
-                types::KIND_PGT => {
-                    let pgt = &param.pgt;
-                    hash.write_u64(pgt.root.addr);
-                    hash.write_i32(pgt.root.space);
-                    hash.write_u64(pgt.pte_mask);
-                    hash.write_i32(pgt.pf.pte_format);
-                    hash.write_u16(pgt.pf.nfields);
-                    for bits in pgt.pf.fieldsz.iter().take(pgt.pf.nfields.into()) {
-                        hash.write_u16(*bits);
-                    }
-                }
-                types::KIND_LOOKUP => {
-                    hash.write_u64(param.lookup.endoff);
-                    hash.write_usize(param.lookup.nelem);
-                    hash.write_usize(param.lookup.tbl.addr());
-                }
-                types::KIND_MEMARR => {
-                    let array = &param.memarr;
-                    hash.write_u64(array.base.addr);
-                    hash.write_i32(array.base.space);
-                    hash.write_u32(array.shift);
-                    hash.write_u32(array.elemsz);
-                    hash.write_u32(array.valsz);
-                }
-                types::KIND_CUSTOM => {
-                    let custom = &param.custom;
-                    hash.write_usize(custom.first_step.map_or(0, |function| function as usize));
-                    hash.write_usize(custom.next_step.map_or(0, |function| function as usize));
-                    hash.write_usize(custom.data.addr());
-                }
-                _ => {}
+            if let Some(meth) = ffi::addrxlat_sys_get_meth(sys, index as c_int).as_ref() {
+                mark.add_meth(meth);
             }
         }
     }
-    hash.finish()
+    mark.0
 }
 
 impl State {
@@ -368,7 +300,8 @@ impl Ctx {
             set_bottom(record, self);
             (ctx, bottom)
         };
-        let outside = self.dump.xlat().chain().add(Shared::new(Outside { ctx, bottom }));
+        let outside =
+            self.dump.xlat().chain().add(Shared::new(Outside { ctx, bottom, buffers: Arc::default() }));
         let dump = Chain::with_base(self.dump.dump_callbacks()).snapshot();
         let own = Own { ctx, bottom, dump, outside, chain: 0 };
         *self.translation.own.borrow_mut() = Some(own);
@@ -428,7 +361,7 @@ impl Ctx {
         // SAFETY: clients keep their records valid.
         let (head, now) = unsafe {
             let head = ffi::addrxlat_ctx_get_cb(ctx);
-            (head, chain_content(head))
+            (head, chain::content(head))
         };
         if now != seen {
             if let Some(own) = &mut *self.translation.own.borrow_mut() {

@@ -65,6 +65,7 @@ pub mod convert;
 pub mod custom;
 pub mod errbuf;
 pub mod guard;
+pub mod mark;
 pub mod memory;
 pub mod types;
 

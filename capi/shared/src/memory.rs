@@ -47,3 +47,28 @@ pub unsafe fn bytes<'a>(text: *const c_char) -> Option<&'a [u8]> {
     // SAFETY: as above.
     (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_bytes())
 }
+
+/// An object in memory of the C library; NULL without memory.
+pub fn object<T>(value: T) -> *mut T {
+    const { assert!(align_of::<T>() <= 16, "malloc aligns to 16 bytes") };
+    // SAFETY: the memory has room for the object, and is aligned for it.
+    unsafe {
+        let place: *mut T = libc::malloc(size_of::<T>().max(1)).cast();
+        if !place.is_null() {
+            place.write(value);
+        }
+        place
+    }
+}
+
+/// Drops an object, and frees its memory.
+///
+/// # Safety
+/// It came from [`object`], and is not used any more.
+pub unsafe fn free_object<T>(object: *mut T) {
+    // SAFETY: as above.
+    unsafe {
+        ptr::drop_in_place(object);
+        libc::free(object.cast());
+    }
+}

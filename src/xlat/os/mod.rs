@@ -113,6 +113,11 @@ fn initialiser(arch: &str) -> Option<fn(&mut Setup<'_>) -> Result<()>> {
     })
 }
 
+/// Whether [`init`] knows the architecture of that name.
+pub fn is_supported(arch: &str) -> bool {
+    initialiser(arch).is_some()
+}
+
 /// Sets `sys` up for what `options` describe. All its maps are replaced, and
 /// all its methods but those of the user ([`MethodIndex::CUSTOM`] and above).
 ///

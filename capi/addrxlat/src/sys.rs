@@ -1,0 +1,301 @@
+//! Systems: five maps and sixteen methods.
+
+use core::cell::{Cell, RefCell, UnsafeCell};
+use core::ffi::{c_int, c_uint, c_ulong};
+use core::ptr;
+use core::sync::atomic::{AtomicU64, Ordering, fence};
+
+use kdumpfile::xlat::{self, MapIndex, MethodIndex, System, os};
+use kdumpfile_capi_shared::custom::Owner;
+use kdumpfile_capi_shared::mark::Mark;
+use kdumpfile_capi_shared::types::{
+    self, AX_OK, AxStatus, CtxOpaque, LookupElem, MAP_NUM, METH_NUM, Meth, Opt,
+};
+use kdumpfile_capi_shared::{convert, entry, memory};
+
+use crate::ctx::Ctx;
+use crate::map::{Map, addrxlat_map_decref, addrxlat_map_incref};
+use crate::options;
+
+/// `addrxlat_sys_t`.
+pub struct Sys {
+    references: AtomicU64,
+    /// Clients have pointers to them.
+    meths: UnsafeCell<[Meth; METH_NUM]>,
+    /// With a reference to each.
+    maps: [Cell<*mut Map>; MAP_NUM],
+    /// Lookup tables of methods that the library made.
+    tables: RefCell<Vec<*mut LookupElem>>,
+}
+
+impl Drop for Sys {
+    fn drop(&mut self) {
+        for map in &self.maps {
+            // SAFETY: the reference that the system had.
+            unsafe { addrxlat_map_decref(map.get()) };
+        }
+        for table in self.tables.get_mut().drain(..) {
+            // SAFETY: it came from malloc, and goes with the methods.
+            unsafe { libc::free(table.cast()) };
+        }
+    }
+}
+
+/// Makes an error of what a custom method left.
+///
+/// # Safety
+/// `ctx` is a context.
+unsafe fn error_of(ctx: *mut CtxOpaque, status: AxStatus) -> xlat::Error {
+    let status = xlat::Status::from_code(status).unwrap_or(xlat::Status::NoData);
+    // SAFETY: as above.
+    let text = unsafe { ctx.cast::<Ctx>().as_ref() }.map(Ctx::take_error).unwrap_or_default();
+    if text.is_empty() { xlat::Error::bare(status) } else { xlat::Error::new(status, text) }
+}
+
+/// Whom the functions of a method are called for.
+pub(crate) fn owner(ctx: *mut Ctx, sys: *mut Sys, meth: *const Meth) -> Owner {
+    Owner { ctx: ctx.cast(), sys: sys.cast(), meth, error: error_of }
+}
+
+impl Sys {
+    fn meth(&self, index: usize) -> *mut Meth {
+        // SAFETY: the index is one of the array.
+        unsafe { self.meths.get().cast::<Meth>().add(index.min(METH_NUM - 1)) }
+    }
+
+    /// Says what the system is, so that changes are noticed.
+    pub(crate) fn content(&self) -> u64 {
+        let mut mark = Mark::default();
+        mark.add(ptr::from_ref(self).addr() as u64);
+        for map in &self.maps {
+            // SAFETY: the system has a reference to its maps.
+            mark.add_map(unsafe { map.get().as_ref() }.map(Map::ranges));
+        }
+        for index in 0..METH_NUM {
+            // SAFETY: methods are what clients copied there.
+            unsafe { mark.add_meth(&*self.meth(index)) };
+        }
+        mark.0
+    }
+
+    /// A system of Rust that does what this one does for `ctx`.
+    pub(crate) fn to_rust(&self, ctx: *mut Ctx) -> System {
+        let mut system = System::new();
+        let this = ptr::from_ref(self).cast_mut();
+        for index in 0..METH_NUM {
+            let meth = self.meth(index).cast_const();
+            // SAFETY: the record stays, and is looked at anew when it changes.
+            let method = unsafe { convert::to_rust(meth, owner(ctx, this, meth)) };
+            system.set_method(MethodIndex(index as c_int), method);
+        }
+        for index in MapIndex::ALL {
+            // SAFETY: the system has a reference to its maps.
+            let Some(map) = (unsafe { self.maps[index as usize].get().as_ref() }) else { continue };
+            let copy = system.map_mut(index);
+            let mut first = 0u64;
+            for range in map.ranges() {
+                // Ranges follow each other to the end of the space.
+                let _ = copy.set(first, range.endoff, MethodIndex(range.meth));
+                first = first.wrapping_add(range.endoff).wrapping_add(1);
+            }
+        }
+        system
+    }
+
+    /// Drops all maps.
+    fn clear_maps(&self) {
+        for map in &self.maps {
+            // SAFETY: the reference that the system had.
+            unsafe { addrxlat_map_decref(map.replace(ptr::null_mut())) };
+        }
+    }
+
+    /// Takes over what was set up. Methods that were not are left alone.
+    fn fill(&self, system: &System) -> AxStatus {
+        for index in 0..METH_NUM {
+            let Some(method) = system.method(MethodIndex(index as c_int)).filter(|method| !method.is_none())
+            else {
+                continue;
+            };
+            let mut complete = true;
+            let meth = convert::to_c(method, |elems| {
+                let size = size_of_val(elems).max(1);
+                // SAFETY: there is room for so many elements.
+                unsafe {
+                    let table: *mut LookupElem = libc::malloc(size).cast();
+                    if table.is_null() {
+                        complete = false;
+                    } else {
+                        ptr::copy_nonoverlapping(elems.as_ptr(), table, elems.len());
+                        self.tables.borrow_mut().push(table);
+                    }
+                    table
+                }
+            });
+            if !complete {
+                return types::AX_NOMEM;
+            }
+            // SAFETY: nobody looks at the method while it is replaced.
+            unsafe { self.meth(index).write(meth) };
+        }
+        for index in MapIndex::ALL {
+            let Some(map) = system.map(index) else { continue };
+            let new = Map::create();
+            // SAFETY: it was just made; its reference goes to the system.
+            let Some(object) = (unsafe { new.as_ref() }) else { return types::AX_NOMEM };
+            for range in map.ranges() {
+                if object.set(range.first, range.endoff(), range.method.0) != AX_OK {
+                    // SAFETY: nobody else has it.
+                    unsafe { addrxlat_map_decref(new) };
+                    return types::AX_NOMEM;
+                }
+            }
+            // SAFETY: the reference that the system had.
+            unsafe { addrxlat_map_decref(self.maps[index as usize].replace(new)) };
+        }
+        AX_OK
+    }
+}
+
+/// A system without maps and methods, and with one reference.
+#[unsafe(no_mangle)]
+pub extern "C" fn addrxlat_sys_new() -> *mut Sys {
+    entry!(ptr::null_mut(), {
+        memory::object(Sys {
+            references: AtomicU64::new(1),
+            meths: UnsafeCell::new([convert::no_meth(); METH_NUM]),
+            maps: [const { Cell::new(ptr::null_mut()) }; MAP_NUM],
+            tables: RefCell::default(),
+        })
+    })
+}
+
+/// Takes one more reference; returns how many there are.
+///
+/// # Safety
+/// `sys` is NULL or a system.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn addrxlat_sys_incref(sys: *mut Sys) -> c_ulong {
+    // SAFETY: as above.
+    let Some(sys) = (unsafe { sys.as_ref() }) else { return 0 };
+    sys.references.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+/// Gives a reference back; returns how many are left.
+///
+/// # Safety
+/// `sys` is NULL or a system, to which the caller has a reference.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn addrxlat_sys_decref(sys: *mut Sys) -> c_ulong {
+    entry!(0, {
+        // SAFETY: as above.
+        let Some(object) = (unsafe { sys.as_ref() }) else { return 0 };
+        let left = object.references.fetch_sub(1, Ordering::Release) - 1;
+        if left == 0 {
+            fence(Ordering::Acquire);
+            // SAFETY: nobody has it any more.
+            unsafe { memory::free_object(sys) };
+        }
+        left
+    })
+}
+
+/// Sets a system up for what the options say.
+///
+/// # Safety
+/// The pointers are NULL, or what the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn addrxlat_sys_os_init(
+    sys: *mut Sys,
+    ctx: *mut Ctx,
+    optc: c_uint,
+    opts: *const Opt,
+) -> AxStatus {
+    // SAFETY: as above.
+    let (Some(sys), Some(ctx)) = (unsafe { (sys.as_ref(), ctx.as_ref()) }) else {
+        return types::AX_NODATA;
+    };
+    ctx.call(|| {
+        // SAFETY: there are so many options.
+        let options = unsafe { options::read(optc, opts) }?;
+        options::check(&options)?;
+        sys.clear_maps();
+        let mut system = System::new();
+        let outcome = os::init(&mut system, ctx.rust(), &options);
+        // As far as it got.
+        let filled = sys.fill(&system);
+        outcome?;
+        Ok(filled)
+    })
+}
+
+/// Puts a map in place of another, with a reference of its own.
+///
+/// # Safety
+/// `sys` is NULL or a system; `map` is NULL or a map.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn addrxlat_sys_set_map(sys: *mut Sys, idx: c_uint, map: *mut Map) {
+    entry!((), {
+        // SAFETY: as above.
+        let Some(sys) = (unsafe { sys.as_ref() }) else { return };
+        let Some(place) = sys.maps.get(idx as usize) else { return };
+        // SAFETY: the system takes a reference to the new map, and gives the
+        // one to the old map back.
+        unsafe {
+            addrxlat_map_incref(map);
+            addrxlat_map_decref(place.replace(map));
+        }
+    })
+}
+
+/// A map of a system, or NULL; the reference stays the system's.
+///
+/// # Safety
+/// `sys` is NULL or a system.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn addrxlat_sys_get_map(sys: *const Sys, idx: c_uint) -> *mut Map {
+    // SAFETY: as above.
+    let map = unsafe { sys.as_ref() }.and_then(|sys| sys.maps.get(idx as usize));
+    map.map_or(ptr::null_mut(), Cell::get)
+}
+
+/// Copies a method into a system.
+///
+/// # Safety
+/// `sys` is NULL or a system; `meth` is NULL or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn addrxlat_sys_set_meth(sys: *mut Sys, idx: c_int, meth: *const Meth) {
+    // SAFETY: as above.
+    let Some(sys) = (unsafe { sys.as_ref() }) else { return };
+    let Some(index) = usize::try_from(idx).ok().filter(|index| *index < METH_NUM) else { return };
+    if !meth.is_null() {
+        // SAFETY: as above; all bytes are copied, whatever they are. The two may
+        // be the same.
+        unsafe { ptr::copy(meth, sys.meth(index), 1) };
+    }
+}
+
+/// A record for methods that do not exist.
+struct NoMeth(Meth);
+
+// SAFETY: it is never changed.
+unsafe impl Sync for NoMeth {}
+
+/// A method of a system, valid as long as the system is.
+///
+/// # Safety
+/// `sys` is NULL or a system.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn addrxlat_sys_get_meth(sys: *const Sys, idx: c_int) -> *const Meth {
+    static NO_METH: NoMeth = NoMeth(Meth {
+        kind: types::KIND_NOMETH,
+        target_as: 0,
+        param: types::Param { linear: types::ParamLinear { off: 0 } },
+    });
+    let index = usize::try_from(idx).ok().filter(|index| *index < METH_NUM);
+    // SAFETY: as above.
+    match (unsafe { sys.as_ref() }, index) {
+        (Some(sys), Some(index)) => sys.meth(index),
+        _ => &raw const NO_METH.0,
+    }
+}
