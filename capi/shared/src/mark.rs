@@ -20,7 +20,7 @@ impl Mark {
     pub fn add(&mut self, word: u64) {
         // Both halves of a product of 128 bits, so that each bit of the word
         // reaches each bit of the mark.
-        let product = u128::from(self.0 ^ word) * 0xd6e8_feb8_6659_fd93_a076_1d64_78bd_642f;
+        let product = u128::from(self.0 ^ word) * 0xa076_1d64_78bd_642f;
         self.0 = (product as u64 ^ (product >> 64) as u64).wrapping_add(word.rotate_left(32));
     }
 
@@ -82,4 +82,31 @@ impl Mark {
 
 fn word(number: c_int) -> u64 {
     i64::from(number) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(words: &[u64]) -> u64 {
+        let mut mark = Mark::default();
+        words.iter().for_each(|word| mark.add(*word));
+        mark.0
+    }
+
+    #[test]
+    fn order_and_each_word_count() {
+        let marks = [
+            mark(&[]),
+            mark(&[0]),
+            mark(&[0, 0]),
+            mark(&[1, 2]),
+            mark(&[2, 1]),
+            mark(&[u64::MAX]),
+            mark(&[u64::MAX, u64::MAX]),
+        ];
+        for (place, one) in marks.iter().enumerate() {
+            assert!(marks.iter().skip(place + 1).all(|other| other != one), "{marks:x?}");
+        }
+    }
 }
