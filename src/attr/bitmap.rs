@@ -75,7 +75,11 @@ impl Bitmap {
     /// # Errors
     /// `NoData` (`No such bit found`) if there is none.
     pub fn find_set(&self, from: u64) -> Result<u64> {
-        self.0.source.run(from)?.map(|(start, _)| start.max(from)).ok_or_else(|| Error::no_data("No such bit found"))
+        self.0
+            .source
+            .run(from)?
+            .map(|(start, _)| start.max(from))
+            .ok_or_else(|| Error::no_data("No such bit found"))
     }
 
     /// The smallest clear bit at or above `from`.

@@ -122,9 +122,12 @@ pub unsafe extern "C" fn kdump_blob_new(data: *mut c_void, size: usize) -> *mut 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kdump_blob_new_dup(data: *const c_void, size: usize) -> *mut Blob {
     entry!(ptr::null_mut(), {
-        // SAFETY: as above.
-        let bytes =
-            if data.is_null() { &[] } else { unsafe { core::slice::from_raw_parts(data.cast(), size) } };
+        let bytes: &[u8] = if data.is_null() {
+            &[]
+        } else {
+            // SAFETY: as above.
+            unsafe { core::slice::from_raw_parts(data.cast(), size) }
+        };
         let copy = memory::copy(bytes);
         if copy.is_null() { ptr::null_mut() } else { new_blob(copy, bytes.len()) }
     })

@@ -91,9 +91,7 @@ impl Ctx {
             let ask = move |_: &Context, name: &str| asked.symbol_value(function, name);
             Shared::new(ask) as Shared<dyn kdumpfile::SymbolValue>
         });
-        let mut callbacks = Callbacks::default();
-        callbacks.symbol_value = symbol_value;
-        self.dump.set_callbacks(callbacks);
+        self.dump.set_callbacks(Callbacks { symbol_value });
         self.symbol_fn.replace(function)
     }
 }

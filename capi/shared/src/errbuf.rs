@@ -169,8 +169,6 @@ impl<const N: usize> ErrorBuffer<N> {
         // A whole message that fits is not cut.
         if keep < whole || length >= N {
             self.set(at, CUT_FRONT);
-        } else if keep == 0 {
-            self.set(at, CUT_FRONT);
         }
     }
 
