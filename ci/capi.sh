@@ -103,6 +103,12 @@ memcheck=(valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kin
 LD_LIBRARY_PATH=$lib "${memcheck[@]}" "$work/generation12"
 if [ -e "$dump" ]; then LD_LIBRARY_PATH=$lib "${memcheck[@]}" "$work/functions" "$dump"; else echo "no dumps in $dumps"; fi
 
+step "without memory, many threads, many children"
+build capi/tests/memory.c "$work/memory" libkdumpfile libaddrxlat
+LD_LIBRARY_PATH=$lib "$work/memory"
+build capi/tests/threads.c "$work/threads" libkdumpfile
+[ ! -e "$dump" ] || LD_LIBRARY_PATH=$lib "$work/threads" "$dump" 20000
+
 step "static libraries"
 # shellcheck disable=SC2046
 gcc -std=gnu11 -o "$work/static" capi/tests/functions.c -I "$prefix/include" "$lib/libkdumpfile.a" "$lib/libaddrxlat.a" \
