@@ -22,6 +22,15 @@ pub struct Map {
     references: AtomicU64,
     ranges: Cell<*mut Range>,
     len: Cell<usize>,
+    /// A number that only this map has, as it is now.
+    stamp: Cell<u64>,
+}
+
+/// A number that nothing had before: what is kept of an object with a stamp is
+/// good as long as it has that stamp.
+pub(crate) fn new_stamp() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Drop for Map {
@@ -75,6 +84,11 @@ impl Map {
         unsafe { core::slice::from_raw_parts(start, self.len.get()) }
     }
 
+    /// See [`new_stamp`].
+    pub(crate) fn stamp(&self) -> u64 {
+        self.stamp.get()
+    }
+
     /// Gives `meth` to `endoff` + 1 addresses.
     pub(crate) fn set(&self, first: u64, endoff: u64, meth: c_int) -> AxStatus {
         const WHOLE: [Range; 1] = [Range { endoff: u64::MAX, meth: NONE }];
@@ -100,6 +114,7 @@ impl Map {
         }
         let old = self.ranges.replace(new.start);
         self.len.set(new.len);
+        self.stamp.set(new_stamp());
         // SAFETY: the array came from malloc, and nobody may use it any more.
         unsafe { libc::free(old.cast()) };
         AX_OK
@@ -111,6 +126,7 @@ impl Map {
             references: AtomicU64::new(1),
             ranges: Cell::new(ptr::null_mut()),
             len: Cell::new(0),
+            stamp: Cell::new(new_stamp()),
         })
     }
 }

@@ -14,7 +14,7 @@ use kdumpfile_capi_shared::types::{
 use kdumpfile_capi_shared::{convert, entry, memory};
 
 use crate::ctx::Ctx;
-use crate::map::{Map, addrxlat_map_decref, addrxlat_map_incref};
+use crate::map::{Map, addrxlat_map_decref, addrxlat_map_incref, new_stamp};
 use crate::options;
 
 /// `addrxlat_sys_t`.
@@ -24,6 +24,8 @@ pub struct Sys {
     meths: UnsafeCell<[Meth; METH_NUM]>,
     /// With a reference to each.
     maps: [Cell<*mut Map>; MAP_NUM],
+    /// A number that only this system has, as it is now, but for its maps.
+    stamp: Cell<u64>,
     /// Lookup tables of methods that the library made.
     tables: RefCell<Vec<*mut LookupElem>>,
 }
@@ -66,14 +68,10 @@ impl Sys {
     /// Says what the system is, so that changes are noticed.
     pub(crate) fn content(&self) -> u64 {
         let mut mark = Mark::default();
-        mark.add(ptr::from_ref(self).addr() as u64);
+        mark.add(self.stamp.get());
         for map in &self.maps {
             // SAFETY: the system has a reference to its maps.
-            mark.add_map(unsafe { map.get().as_ref() }.map(Map::ranges));
-        }
-        for index in 0..METH_NUM {
-            // SAFETY: methods are what clients copied there.
-            unsafe { mark.add_meth(&*self.meth(index)) };
+            mark.add(unsafe { map.get().as_ref() }.map_or(0, Map::stamp));
         }
         mark.0
     }
@@ -137,6 +135,7 @@ impl Sys {
             }
             // SAFETY: nobody looks at the method while it is replaced.
             unsafe { self.meth(index).write(meth) };
+            self.stamp.set(new_stamp());
         }
         for index in MapIndex::ALL {
             let Some(map) = system.map(index) else { continue };
@@ -165,6 +164,7 @@ pub extern "C" fn addrxlat_sys_new() -> *mut Sys {
             references: AtomicU64::new(1),
             meths: UnsafeCell::new([convert::no_meth(); METH_NUM]),
             maps: [const { Cell::new(ptr::null_mut()) }; MAP_NUM],
+            stamp: Cell::new(new_stamp()),
             tables: RefCell::default(),
         })
     })
@@ -272,6 +272,7 @@ pub unsafe extern "C" fn addrxlat_sys_set_meth(sys: *mut Sys, idx: c_int, meth: 
         // SAFETY: as above; all bytes are copied, whatever they are. The two may
         // be the same.
         unsafe { ptr::copy(meth, sys.meth(index), 1) };
+        sys.stamp.set(new_stamp());
     }
 }
 
