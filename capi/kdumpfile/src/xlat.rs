@@ -1,7 +1,7 @@
 //! The context and the system of libaddrxlat that belong to a dump.
 //!
 //! They are made when a client asks for them. From then on each read that may
-//! have to translate looks whether one side changed ([`Ctx::keep_in_step`]):
+//! have to translate looks whether one side changed (`Ctx::keep_in_step`):
 //!
 //! | what changed | what follows |
 //! | --- | --- |
