@@ -42,7 +42,7 @@ fn regions() -> Vec<Vec<u8>> {
 }
 
 fn memory(pages: u64) -> Vec<u8> {
-    (0..pages).flat_map(|pfn| page_bytes(pfn)).collect()
+    (0..pages).flat_map(page_bytes).collect()
 }
 
 fn embedded(magic: u32) -> Vec<u8> {
