@@ -107,7 +107,7 @@ fn the_end_marker_must_be_there_whole_and_no_older_than_the_header() {
 #[test]
 fn an_end_marker_that_cannot_be_read_is_named() {
     let (file, layout) = plain().build_with_layout();
-    let texts: Vec<String> = (0..8)
+    let texts: Vec<String> = (0..40)
         .filter_map(|nth| {
             let reader = FaultyReader::new(file.clone()).fail_nth(nth, "Input/output error");
             try_open_sources(vec![Shared::new(reader) as Source]).err().map(|error| error.message())
