@@ -315,6 +315,12 @@ impl Ctx {
         Ok(found)
     }
 
+    /// Copies what is at `addr`, as far as it is in a block that was read lately
+    /// by this address: how many bytes, and their order.
+    pub(super) fn at_hand(&self, addr: FullAddr, buf: &mut [u8]) -> Option<(usize, ByteOrder)> {
+        self.reads.try_borrow_mut().ok()?.read(addr, buf)
+    }
+
     /// Asks the chain for the block that contains `addr`.
     fn fetch(&self, addr: FullAddr) -> Result<PageBuf> {
         let fetching = Fetching::begin(self, addr)?;

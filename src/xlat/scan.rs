@@ -15,8 +15,8 @@
 use alloc::collections::BTreeSet;
 
 use super::error::{Error, Result, Status};
-use super::method::{Kind, PagingForm};
-use super::pgt::{parts, reach};
+use super::method::{Kind, PageTable, PagingForm};
+use super::pgt::{PteFormat, Row, next_step_in, parts, reach};
 use super::step::{Step, Walker, mask, shr};
 use super::types::{AddrSpace, FullAddr};
 
@@ -201,7 +201,7 @@ impl Walker<'_> {
         };
         let mut search =
             Search { direction, wanted, addr: *addr, limit, wrapped: false, barren: BTreeSet::new() };
-        let result = walker.search_table(form, &step, form.virt_bits(), &mut search);
+        let result = walker.search_table(table, &step, form.virt_bits(), &mut search);
         *addr = search.addr;
         result.map_err(|error| match error.status() {
             Status::NotPresent => Error::bare(Status::NotPresent),
@@ -214,11 +214,12 @@ impl Walker<'_> {
     /// step can have.
     fn search_table(
         &self,
-        form: &PagingForm,
+        tables: &PageTable,
         step: &Step,
         table_bits: u32,
         search: &mut Search,
     ) -> Result<Step> {
+        let form = &tables.form;
         let mut step = *step;
         let Some(level) = usize::from(step.remain).checked_sub(1).filter(|&level| level > 0) else {
             return self.found(step, search);
@@ -239,11 +240,16 @@ impl Walker<'_> {
         }
         self.ctx.spend(TABLE_STEPS)?;
         let block = shr(search.addr, table_bits);
+        let mut row = Row::new();
+        // Absent entries that are the same say the same, but for those whose
+        // index counts as well.
+        let alike = huge == 0 && form.format() != PteFormat::S390x;
         while !search.is_over() && shr(search.addr, table_bits) == block {
             set_indices(form, &mut step, level, table_bits, search.addr);
             let mut below = step;
-            match self.step(&mut below) {
-                Ok(()) if below.remain > 1 => match self.search_table(form, &below, bits, search) {
+            let ahead = (search.direction == Direction::Up).then_some(&mut row);
+            match self.entry(tables, &mut below, ahead) {
+                Ok(()) if below.remain > 1 => match self.search_table(tables, &below, bits, search) {
                     Err(error) if error.status() == Status::NotPresent => {}
                     result => return result,
                 },
@@ -251,7 +257,17 @@ impl Walker<'_> {
                 Ok(()) => search.pass(bits),
                 Err(error) if error.status() != Status::NotPresent => return Err(error),
                 Err(_) if search.wanted == Wanted::Unmapped => return Ok(below),
-                Err(_) => search.pass(bits),
+                Err(_) => {
+                    search.pass(bits);
+                    let same = if alike { row.repeats(below.base, step.elemsz) } else { 0 };
+                    for _ in 0..same {
+                        if search.is_over() || shr(search.addr, table_bits) != block {
+                            break;
+                        }
+                        self.ctx.spend(1)?;
+                        search.pass(bits);
+                    }
+                }
             }
         }
         if whole {
@@ -262,6 +278,13 @@ impl Walker<'_> {
             self.ctx.demote(step.base);
         }
         Err(Error::bare(Status::NotPresent))
+    }
+
+    /// Follows the next entry of a table.
+    fn entry(&self, table: &PageTable, step: &mut Step, row: Option<&mut Row>) -> Result<()> {
+        step.advance()?;
+        self.ctx.spend(1)?;
+        next_step_in(self, table, step, row)
     }
 
     /// Only the offset is left.

@@ -94,7 +94,7 @@ impl Step {
     }
 
     /// Adds the next index to `base`.
-    fn advance(&mut self) -> Result<()> {
+    pub(super) fn advance(&mut self) -> Result<()> {
         let remain = self.remain.wrapping_sub(1);
         let Some(&index) = self.idx.get(usize::from(remain)) else {
             return Err(Error::invalid(format!("Too many steps: {}", self.remain)));

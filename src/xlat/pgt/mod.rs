@@ -32,6 +32,7 @@ mod pfn;
 mod ppc64;
 mod ppc64_hash;
 mod riscv;
+mod row;
 mod s390x;
 mod x86;
 
@@ -44,6 +45,8 @@ use super::error::{Error, Result};
 use super::method::{PageTable, PagingForm};
 use super::step::{Raw, Step, Walker, mask, shl, shr};
 use super::types::{AddrSpace, ByteOrder, FullAddr};
+
+pub(super) use row::Row;
 
 /// The format of the entries of a page table; the number is that of the C ABI,
 /// and from 0x100 on our own.
@@ -335,15 +338,25 @@ pub(super) fn parts(form: &PagingForm, level: usize) -> u32 {
 
 /// Reads the entry at `step.base` and goes where it points to.
 pub(super) fn next_step(walker: &Walker<'_>, table: &PageTable, step: &mut Step) -> Result<()> {
-    const WHAT: &str = "PTE";
+    next_step_in(walker, table, step, None)
+}
+
+/// The same for one who looks at the entries of a table one after the other,
+/// and may have this one in `row`.
+pub(super) fn next_step_in(
+    walker: &Walker<'_>,
+    table: &PageTable,
+    step: &mut Step,
+    row: Option<&mut Row>,
+) -> Result<()> {
     let format = table.form.format().format().ok_or_else(unknown_format)?;
     let raw = match format.shift {
         Some(3) => {
-            let (bytes, order) = walker.ctx.read(walker.sys, step.base, WHAT)?;
+            let (bytes, order) = read_entry(walker, step.base, row)?;
             format.order.unwrap_or(order).u64(bytes)
         }
         Some(_) => {
-            let (bytes, order) = walker.ctx.read(walker.sys, step.base, WHAT)?;
+            let (bytes, order) = read_entry(walker, step.base, row)?;
             u64::from(format.order.unwrap_or(order).u32(bytes))
         }
         None => return Ok(()),
@@ -351,6 +364,18 @@ pub(super) fn next_step(walker: &Walker<'_>, table: &PageTable, step: &mut Step)
     step.raw = Raw::Value(raw);
     let r = usize::from(step.remain);
     (format.next)(&mut Entry { walker, table, format, step, r, raw }, raw & !table.pte_mask)
+}
+
+fn read_entry<const N: usize>(
+    walker: &Walker<'_>,
+    addr: FullAddr,
+    row: Option<&mut Row>,
+) -> Result<([u8; N], ByteOrder)> {
+    const WHAT: &str = "PTE";
+    match row {
+        Some(row) => row.read(walker, addr, WHAT),
+        None => walker.ctx.read(walker.sys, addr, WHAT),
+    }
 }
 
 /// An entry that was read, and what can be made of it.
