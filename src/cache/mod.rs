@@ -290,6 +290,22 @@ impl PageCache {
         }
     }
 
+    /// Copies a few bytes of a page that is cached, from `offset` on. `false` if
+    /// it is not, or has not so many; that counts as no look-up.
+    ///
+    /// It is done under the lock of a shard, which takes less time than to pin
+    /// the page and to let go of it.
+    #[inline]
+    pub fn copy(&self, key: Key, offset: usize, out: &mut [u8]) -> bool {
+        let home = self.0.shard_of(key);
+        let hash = self.0.hash_of(key);
+        let mut shard = self.0.shards[home].0.lock();
+        let before = shard.news.len();
+        let copied = shard.copy(key, hash, offset, out, || self.0.news.0.clock.add(1));
+        self.0.note(home, before, &shard);
+        copied
+    }
+
     /// The rest of a look-up that did not find its page.
     #[inline(never)]
     fn not_hit(&self, found: Option<Found>, key: Key, hash: u64, home: usize) -> Lookup {

@@ -26,6 +26,15 @@ impl Entry {
     pub fn key(&self) -> Key {
         Key { address: self.address, space: self.space }
     }
+
+    /// Was hit: that is news, once in a period.
+    #[inline]
+    fn hit(&mut self, period: u32, news: &mut Vec<News>, now: impl FnOnce() -> u64) {
+        if self.hit_in != period {
+            self.hit_in = period;
+            news.push(News { time: now(), slot: self.slot, precious: true });
+        }
+    }
 }
 
 /// What has become of a slot and the lists do not tell yet.
@@ -87,14 +96,31 @@ impl Shard {
             return Some(Found::InFlight(entry.slot));
         };
         let found = Found::Page(buffer.clone());
-        if entry.hit_in != self.period {
-            entry.hit_in = self.period;
-            self.news.push(News { time: now(), slot: entry.slot, precious: true });
-        }
+        entry.hit(self.period, &mut self.news, now);
         if !broken(Fault::LostCount) {
             self.hits += 1;
         }
         Some(found)
+    }
+
+    /// Copies bytes of a page from `offset` on; `false`, and nothing is counted,
+    /// if it is not here or has not so many.
+    #[inline]
+    pub fn copy(
+        &mut self,
+        key: Key,
+        hash: u64,
+        offset: usize,
+        out: &mut [u8],
+        now: impl FnOnce() -> u64,
+    ) -> bool {
+        let Some(entry) = self.pages.find_mut(hash, |entry| entry.key() == key) else { return false };
+        let bytes = entry.buffer.as_ref().and_then(|buffer| buffer.get(offset..)?.get(..out.len()));
+        let Some(bytes) = bytes else { return false };
+        out.copy_from_slice(bytes);
+        entry.hit(self.period, &mut self.news, now);
+        self.hits += 1;
+        true
     }
 
     /// Enters a page that is in flight from now on.

@@ -8,6 +8,10 @@ use crate::dump::{Opened, Snapshot};
 use crate::error::{Error, Result, ResultExt};
 use crate::format::{Address, Place, Space};
 
+/// As many bytes of a cached page are copied without pinning it. A number, or
+/// a structure that is not large; others are not to wait for more.
+const COPIED_AT_ONCE: usize = 256;
+
 impl Context {
     /// Reads `buf.len()` bytes at `address`.
     ///
@@ -29,12 +33,7 @@ impl Context {
             let snapshot = self.snapshot();
             let mut at = address;
             while done < buf.len() {
-                let n = self.page(&snapshot, Address { space, value: at }, |bytes| {
-                    let rest = &mut buf[done..];
-                    let n = bytes.len().min(rest.len());
-                    rest[..n].copy_from_slice(&bytes[..n]);
-                    n
-                })?;
+                let n = self.copy(&snapshot, Address { space, value: at }, &mut buf[done..])?;
                 done += n;
                 at = at.wrapping_add(n as u64);
             }
@@ -70,10 +69,35 @@ impl Context {
         })
     }
 
+    /// Copies the bytes from `address` to the end of its page, or of what
+    /// translates alike, as far as `buf` has room for them: how many those are.
+    #[inline]
+    fn copy(&self, snapshot: &Snapshot, address: Address, buf: &mut [u8]) -> Result<usize> {
+        let (opened, part, place) = self.find(snapshot, address)?;
+        let Part { page, start, end } = part;
+        let count = (end - start).min(buf.len());
+        let buf = &mut buf[..count];
+        if count <= COPIED_AT_ONCE && place == Place::Filled && opened.copy_cached(page, start, buf) {
+            return Ok(count);
+        }
+        let bytes = start..start + count;
+        opened.look_at(&snapshot.geometry, page, place, &self.buffers, |held| {
+            buf.copy_from_slice(&held[bytes]);
+            count
+        })
+    }
+
     /// Calls `look` with the bytes from `address` to the end of its page, or
     /// of what translates alike.
-    #[inline]
     fn page<R>(&self, snapshot: &Snapshot, address: Address, look: impl FnOnce(&[u8]) -> R) -> Result<R> {
+        let (opened, part, place) = self.find(snapshot, address)?;
+        let Part { page, start, end } = part;
+        opened.look_at(&snapshot.geometry, page, place, &self.buffers, |held| look(&held[start..end]))
+    }
+
+    /// Finds the page of an address, and where that is.
+    #[inline]
+    fn find<'a>(&self, snapshot: &'a Snapshot, address: Address) -> Result<(&'a Opened, Part, Place)> {
         let direct = snapshot.opened.as_ref().filter(|opened| opened.format.spaces().contains(address.space));
         let found = match direct {
             Some(opened) => {
@@ -81,32 +105,22 @@ impl Context {
                 match opened.format.locate(&snapshot.geometry, part.page)? {
                     // Not dumped by this address; by another one, perhaps.
                     Place::Translate => self.translate(snapshot, &*self.system(snapshot)?, address)?,
-                    place => return self.stored(snapshot, opened, part, place, look),
+                    place => return Ok((opened, part, place)),
                 }
             }
-            None => {
-                let system = self.system(snapshot)?;
-                self.translate(snapshot, &system, address).context(|| "Cannot get page I/O address")?
-            }
+            None => match self.known_translation(snapshot, address) {
+                Some(known) => known,
+                None => {
+                    let system = self.system(snapshot)?;
+                    self.translate(snapshot, &system, address).context(|| "Cannot get page I/O address")?
+                }
+            },
         };
         let (address, endoff) = found;
         let opened = snapshot.opened.as_ref().ok_or_else(|| no_way(snapshot))?;
         let part = Part::of(opened, address, endoff)?;
         let place = opened.format.locate(&snapshot.geometry, part.page)?;
-        self.stored(snapshot, opened, part, place, look)
-    }
-
-    #[inline]
-    fn stored<R>(
-        &self,
-        snapshot: &Snapshot,
-        opened: &Opened,
-        part: Part,
-        place: Place,
-        look: impl FnOnce(&[u8]) -> R,
-    ) -> Result<R> {
-        let Part { page, start, end } = part;
-        opened.look_at(&snapshot.geometry, page, place, &self.buffers, |held| look(&held[start..end]))
+        Ok((opened, part, place))
     }
 }
 

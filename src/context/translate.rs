@@ -153,6 +153,18 @@ impl Context {
         Ok((Shared::new(system), Ok(())))
     }
 
+    /// The same as [`translate`](Self::translate) for an address near which one
+    /// was translated before, without any other work.
+    #[inline]
+    pub(super) fn known_translation(&self, snapshot: &Snapshot, address: Address) -> Option<(Address, u64)> {
+        let kept = self.system.borrow();
+        let (_, system) = kept.as_ref().filter(|(seen, _)| *seen == self.translation.scope().changes())?;
+        let source = full_addr(address);
+        let caps = caps_of(snapshot).without(source.space);
+        let run = self.xlat.get()?.known_run(system, caps, source)?;
+        Some((Address { space: space_of(run.target.space)?, value: run.target.addr }, run.endoff))
+    }
+
     /// Translates to a space that the dump is stored by: the address there,
     /// and for how many bytes more, at least, it goes on in parallel.
     pub(super) fn translate(

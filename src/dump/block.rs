@@ -106,6 +106,13 @@ impl Opened {
         }
     }
 
+    /// Copies bytes of a page from `start` on, if it is cached.
+    #[inline]
+    pub fn copy_cached(&self, page: Address, start: usize, buf: &mut [u8]) -> bool {
+        let key = Key { address: page.value, space: page.space as u8 };
+        self.pages.as_ref().is_some_and(|(_, cache)| cache.copy(key, start, buf))
+    }
+
     /// Calls `look` with the page at `page`, which is at `place`.
     ///
     /// # Errors

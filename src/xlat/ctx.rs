@@ -127,14 +127,17 @@ impl Ctx {
         self.fetching.try_borrow().map_or(true, |fetching| !fetching.is_empty())
     }
 
+    /// Whether nothing is kept that came from another chain.
+    pub(super) fn is_current(&self) -> bool {
+        let version = self.chain.version();
+        self.snapshot
+            .try_borrow()
+            .is_ok_and(|snapshot| snapshot.as_ref().is_some_and(|(seen, _)| *seen == version))
+    }
+
     /// Forgets what came from a chain that was changed since.
     pub(super) fn refresh(&self) {
-        let version = self.chain.version();
-        let current = self
-            .snapshot
-            .try_borrow()
-            .is_ok_and(|snapshot| snapshot.as_ref().is_some_and(|(seen, _)| *seen == version));
-        if !current {
+        if !self.is_current() {
             self.records();
         }
     }

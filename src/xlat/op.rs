@@ -186,6 +186,15 @@ impl Ctx {
         Ok(Run { source: addr, target: found.target, endoff })
     }
 
+    /// The run that `addr` is in, if it was found before and nothing changed
+    /// since. Nobody else's code runs, whatever was changed.
+    #[inline]
+    pub(crate) fn known_run(&self, sys: &System, caps: Caps, addr: FullAddr) -> Option<Run> {
+        // Nothing can be a loop when nothing is under way.
+        let found = if self.is_idle() { self.still_known(sys, caps, addr)? } else { return None };
+        Some(Run { source: addr, target: found.target, endoff: found.after.min(!found.target.addr) })
+    }
+
     /// What `op` would call its operation with.
     fn find(&self, sys: Option<&System>, caps: Caps, addr: FullAddr) -> Result<Found> {
         if caps.contains(addr.space) {

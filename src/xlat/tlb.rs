@@ -52,6 +52,7 @@ impl Entry {
         target: AddrSpace::NOADDR,
     };
 
+    #[inline]
     fn get(&self, caps: Caps, addr: FullAddr) -> Option<Found> {
         let before = addr.addr.wrapping_sub(self.first);
         let hit = before <= self.endoff && self.source == addr.space && self.caps == caps;
@@ -89,7 +90,8 @@ impl Table {
 pub(super) struct Tlb {
     /// The system that the entries are from.
     generation: Option<Generation>,
-    last: Option<Entry>,
+    /// The place that was used last.
+    last: usize,
     entries: Box<[Entry]>,
     tables: Box<[Table]>,
 }
@@ -97,7 +99,6 @@ pub(super) struct Tlb {
 impl Tlb {
     pub(super) fn clear(&mut self) {
         self.generation = None;
-        self.last = None;
         self.entries.fill(Entry::EMPTY);
         self.tables.fill(Table::EMPTY);
     }
@@ -120,16 +121,17 @@ impl Tlb {
         hash as usize % PLACES
     }
 
+    #[inline]
     fn get(&mut self, generation: &Generation, caps: Caps, addr: FullAddr) -> Option<Found> {
         if !self.generation.as_ref()?.same(generation) {
             return None;
         }
-        if let Some(found) = self.last.and_then(|entry| entry.get(caps, addr)) {
+        if let Some(found) = self.entries.get(self.last).and_then(|entry| entry.get(caps, addr)) {
             return Some(found);
         }
-        let entry = self.entries.get(Self::place(addr))?;
-        let found = entry.get(caps, addr)?;
-        self.last = Some(*entry);
+        let place = Self::place(addr);
+        let found = self.entries.get(place)?.get(caps, addr)?;
+        self.last = place;
         Some(found)
     }
 
@@ -143,8 +145,8 @@ impl Tlb {
             source: addr.space,
             target: found.target.space,
         };
-        self.last = Some(entry);
-        if let Some(place) = self.entries.get_mut(Self::place(addr)) {
+        self.last = Self::place(addr);
+        if let Some(place) = self.entries.get_mut(self.last) {
             *place = entry;
         }
     }
@@ -233,7 +235,18 @@ impl Ctx {
         }
     }
 
+    /// The same as [`remembered`](Self::remembered), if nothing is to be
+    /// forgotten before: nobody else's code runs.
+    #[inline]
+    pub(super) fn still_known(&self, sys: &System, caps: Caps, addr: FullAddr) -> Option<Found> {
+        if !self.caching() || !self.is_current() {
+            return None;
+        }
+        self.tlb.try_borrow_mut().ok()?.get(sys.generation(), caps, addr)
+    }
+
     /// What is known about `addr` from an earlier translation.
+    #[inline]
     pub(super) fn remembered(&self, sys: &System, caps: Caps, addr: FullAddr) -> Option<Found> {
         if !self.caching() {
             return None;
