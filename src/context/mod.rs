@@ -62,6 +62,8 @@ pub struct Context {
     own: Shared<Own>,
     /// Made when it is first needed: many contexts never translate.
     xlat: OnceCell<Ctx>,
+    /// Whether the page that was read last came through the page cache.
+    from_cache: Cell<bool>,
     /// The system seen last, and how many changes it includes.
     system: RefCell<Option<(u64, Shared<System>)>>,
     version: Cell<u64>,
@@ -86,6 +88,7 @@ impl Context {
             translation,
             own,
             xlat: OnceCell::new(),
+            from_cache: Cell::new(false),
             system: RefCell::new(None),
             version: Cell::new(version),
             snapshot: RefCell::new(snapshot),
@@ -392,7 +395,7 @@ impl Context {
             let snapshot = self.snapshot();
             let address = Address { space, value: address };
             match &snapshot.opened {
-                Some(opened) if opened.format.spaces().contains(space) => {
+                Some(opened) if opened.spaces.contains(space) => {
                     let shift = opened.format.page_shift(&snapshot.geometry).unwrap_or(0);
                     let page = Address { value: address.value >> shift << shift, ..address };
                     opened.format.packing(&snapshot.geometry, page)

@@ -73,18 +73,36 @@ impl Context {
     /// translates alike, as far as `buf` has room for them: how many those are.
     #[inline]
     fn copy(&self, snapshot: &Snapshot, address: Address, buf: &mut [u8]) -> Result<usize> {
+        // Where the last page came from the cache, this one may be there, too.
+        if self.from_cache.get()
+            && buf.len() <= COPIED_AT_ONCE
+            && let Some(count) = self.copy_cached(snapshot, address, buf)
+        {
+            return Ok(count);
+        }
         let (opened, part, place) = self.find(snapshot, address)?;
+        self.from_cache.set(place == Place::Filled);
         let Part { page, start, end } = part;
         let count = (end - start).min(buf.len());
         let buf = &mut buf[..count];
-        if count <= COPIED_AT_ONCE && place == Place::Filled && opened.copy_cached(page, start, buf) {
-            return Ok(count);
-        }
         let bytes = start..start + count;
         opened.look_at(&snapshot.geometry, page, place, &self.buffers, |held| {
             buf.copy_from_slice(&held[bytes]);
             count
         })
+    }
+
+    /// The same, if the page is cached, without asking the format for it.
+    #[inline]
+    fn copy_cached(&self, snapshot: &Snapshot, address: Address, buf: &mut [u8]) -> Option<usize> {
+        let opened = snapshot.opened.as_ref()?;
+        let (address, endoff) = match opened.spaces.contains(address.space) {
+            true => (address, u64::MAX),
+            false => self.known_translation(snapshot, address)?,
+        };
+        let Part { page, start, end } = Part::of(opened, address, endoff).ok()?;
+        let count = (end - start).min(buf.len());
+        opened.copy_cached(page, start, &mut buf[..count]).then_some(count)
     }
 
     /// Calls `look` with the bytes from `address` to the end of its page, or
@@ -98,7 +116,7 @@ impl Context {
     /// Finds the page of an address, and where that is.
     #[inline]
     fn find<'a>(&self, snapshot: &'a Snapshot, address: Address) -> Result<(&'a Opened, Part, Place)> {
-        let direct = snapshot.opened.as_ref().filter(|opened| opened.format.spaces().contains(address.space));
+        let direct = snapshot.opened.as_ref().filter(|opened| opened.spaces.contains(address.space));
         let found = match direct {
             Some(opened) => {
                 let part = Part::of(opened, address, u64::MAX)?;

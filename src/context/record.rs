@@ -51,7 +51,7 @@ impl DumpRecord {
         let (_, snapshot) = self.translation.dump().current();
         let no_space = || xlat::Error::not_implemented("Unrecognized address space");
         let space = space_of(addr.space).ok_or_else(no_space)?;
-        let opened = snapshot.opened.as_ref().filter(|opened| opened.format.spaces().contains(space));
+        let opened = snapshot.opened.as_ref().filter(|opened| opened.spaces.contains(space));
         let opened = opened.ok_or_else(|| xlat::Error::no_method("No suitable capabilities"))?;
         let address = Address { space, value: addr.addr };
         let block = opened.block(&snapshot.geometry, address, &self.buffers);

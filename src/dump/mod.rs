@@ -50,6 +50,8 @@ pub(crate) struct Snapshot {
 pub(crate) struct Opened {
     pub format: Shared<dyn Format>,
     pub files: Shared<FileSet>,
+    /// What [`Format::spaces`] says.
+    pub spaces: Spaces,
     /// log2 of the format's page size and the cache for such pages; `None`
     /// while the page size is unknown.
     pub pages: Option<(u32, PageCache)>,
@@ -58,7 +60,7 @@ pub(crate) struct Opened {
 impl Snapshot {
     /// Address spaces that pages can be read from directly.
     pub fn spaces(&self) -> Spaces {
-        self.opened.as_ref().map_or(Spaces::NONE, |opened| opened.format.spaces())
+        self.opened.as_ref().map_or(Spaces::NONE, |opened| opened.spaces)
     }
 }
 
@@ -356,7 +358,8 @@ impl Dump {
         let attr = self.attributes.reference(Some("file.format"))?;
         self.attributes.set(attr, Value::from(format.name()), false, &mut effects)?;
         effects.cache = true;
-        self.publish(&effects, |opened| *opened = Some(Opened { format, files, pages: None }));
+        let spaces = format.spaces();
+        self.publish(&effects, |opened| *opened = Some(Opened { format, files, spaces, pages: None }));
         // What was tried meanwhile could not read any page.
         self.attributes.all_translations_changed();
         Ok(())
