@@ -21,6 +21,7 @@ pub mod mclxcd;
 pub mod memory;
 pub mod pfn;
 pub mod raw;
+pub mod recognised;
 pub mod s390dump;
 pub mod sadump;
 pub mod vmware;
@@ -203,6 +204,7 @@ pub type OpenFn = fn(&mut Opening<'_>) -> Result<Option<Box<dyn Format>>>;
 /// All formats, in probing order: name (attribute `file.format`) and entry.
 pub const FORMATS: &[(&str, OpenFn)] = &[
     (elf::NAME, elf::open),
+    (recognised::XC_SAVE, recognised::xc_save),
     ("diskdump", diskdump::open),
     (lkcd::NAME, lkcd::open),
     (mclxcd::NAME, mclxcd::open),
@@ -211,4 +213,6 @@ pub const FORMATS: &[(&str, OpenFn)] = &[
     (memory::NAME, memory::open),
     (lime::NAME, lime::open),
     (vmware::NAME, vmware::open),
+    (recognised::XL_SAVE, recognised::xl_save),
+    (recognised::WINDOWS, recognised::windows),
 ];
