@@ -25,6 +25,7 @@ pub mod recognised;
 pub mod s390dump;
 pub mod sadump;
 pub mod vmware;
+pub mod xc_core;
 
 use alloc::boxed::Box;
 
@@ -205,6 +206,7 @@ pub type OpenFn = fn(&mut Opening<'_>) -> Result<Option<Box<dyn Format>>>;
 pub const FORMATS: &[(&str, OpenFn)] = &[
     (elf::NAME, elf::open),
     (recognised::XC_SAVE, recognised::xc_save),
+    (xc_core::NAME, xc_core::open),
     ("diskdump", diskdump::open),
     (lkcd::NAME, lkcd::open),
     (mclxcd::NAME, mclxcd::open),

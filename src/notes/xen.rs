@@ -207,6 +207,11 @@ const VCPUS: &[Vcpu] = &[
     ] },
 ];
 
+/// The architecture whose `vcpu_guest_context` has `size` bytes.
+pub fn arch_of_context(size: u64) -> Option<Arch> {
+    VCPUS.iter().find(|vcpu| vcpu.size as u64 == size).map(|vcpu| vcpu.arch)
+}
+
 /// Adds the CPUs of a `.xen_prstatus` section: `cpu.<n>.XEN_PRSTATUS` and
 /// `cpu.<n>.reg.*`, and raises `cpu.number`. Bytes behind the last whole
 /// element are ignored, and so is the section of an architecture whose layout

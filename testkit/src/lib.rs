@@ -15,6 +15,7 @@
 //! | a SADUMP: partition, backup or disks | [`sadump::SadumpBuilder`] |
 //! | an S390 stand-alone dump | [`s390dump::S390Builder`] |
 //! | a LiME or AVML image | [`lime::LimeBuilder`] |
+//! | a Xen domain from before ELF | [`xc_core::XcCoreBuilder`] |
 //! | a flattened stream | [`flatten::Flattener`] |
 //! | page contents, and what a reader must answer | [`image`] |
 //! | one compressed page | [`compress::Codec`] |
@@ -57,3 +58,4 @@ pub mod peer;
 pub mod s390dump;
 pub mod sadump;
 pub mod truth;
+pub mod xc_core;

@@ -1,0 +1,90 @@
+//! Dumps of guests that a hypervisor wrote, cut and changed at random: no
+//! panic, and no more memory than the file is worth.
+
+mod support;
+
+use std::sync::Mutex;
+
+use kdumpfile_testkit::alloc::Counting;
+use kdumpfile_testkit::image::{Rng, page_bytes};
+use kdumpfile_testkit::xc_core::XcCoreBuilder;
+use support::{page, try_open_set};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting::new();
+
+/// The counters belong to one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// The most bytes that opening and reading may take: the page cache, the
+/// attribute tree and a few copies of the file.
+const MOST: usize = 1 << 20;
+
+/// Opens a set and reads a little of it; how it ends does not matter. Tells
+/// the peak of memory above that of the files.
+fn peak(files: Vec<Vec<u8>>) -> usize {
+    let work = || {
+        let Ok(dump) = try_open_set(&files) else { return };
+        let map = dump.bitmap("file.pagemap").unwrap();
+        for run in map.ranges().take(4).flatten() {
+            let _ = page(&dump, run.0);
+            let _ = page(&dump, run.1);
+        }
+        for path in ["cpu.0.reg.cr3", "cpu.0.reg.rip", "cpu.1.reg.rax"] {
+            let _ = dump.number(path);
+        }
+    };
+    // The set is copied once.
+    let size: usize = files.iter().map(Vec::len).sum();
+    ALLOCATOR.measure(work).1.saturating_sub(size)
+}
+
+/// 100 cuts and 1,000 changes of the first file, mostly in its first `head`
+/// bytes.
+fn torment(seed: u64, files: &[Vec<u8>], head: u64) {
+    let mut rng = Rng::new(seed);
+    let length = files[0].len() as u64;
+    for round in 0..1100 {
+        let mut set = files.to_vec();
+        if round < 100 {
+            set[0].truncate(rng.below(length) as usize);
+        } else {
+            for _ in 0..1 + rng.below(3) {
+                let area = [64, head, length][rng.below(3) as usize];
+                set[0][rng.below(area.min(length)) as usize] ^= 1 << rng.below(8);
+            }
+        }
+        let peak = peak(set);
+        assert!(peak < MOST, "seed {seed:#x}, round {round}: {peak} bytes");
+    }
+}
+
+fn xc_core(word: usize) -> XcCoreBuilder {
+    let frames = [Some(0x105), Some(0x9000), None, Some(0x104), Some(0x103)];
+    let dump = XcCoreBuilder::pv(word).cpu(vec![3; 5168]);
+    (0..).zip(frames).fold(dump, |dump, (number, frame)| dump.page(frame, page_bytes(number)))
+}
+
+#[test]
+fn cut_and_changed_xen_domains_neither_panic_nor_take_much_memory() {
+    let _alone = ALONE.lock();
+    for word in [4, 8] {
+        torment(0x7863_636f_7265 + word as u64, &[xc_core(word).build()], 5300);
+    }
+}
+
+#[test]
+fn counts_of_xen_domains_that_go_to_the_limit_take_no_memory() {
+    let _alone = ALONE.lock();
+    for (vcpus, pages) in [(u32::MAX, 0x1fff_ffff), (4096, 0x1fff_ffff), (1, u32::MAX / 4)] {
+        let header = [(4, vcpus), (8, pages), (16, 24), (20, u32::MAX)];
+        let lies = header.into_iter().fold(xc_core(8), |dump, (at, value)| dump.header(at, value));
+        let peak = peak(vec![lies.build()]);
+        assert!(peak < MOST, "{vcpus} CPUs, {pages} pages: {peak} bytes");
+    }
+    // Contexts of 5168 bytes for 800,000 CPUs, as the header has it.
+    let vcpus = 800_000;
+    let lies = xc_core(8).header(4, vcpus).header(16, 24 + vcpus * 5168).header(20, u32::MAX);
+    let peak = peak(vec![lies.build()]);
+    assert!(peak < MOST, "{peak} bytes");
+}
