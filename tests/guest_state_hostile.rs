@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use kdumpfile_testkit::alloc::Counting;
 use kdumpfile_testkit::image::{Rng, page_bytes};
+use kdumpfile_testkit::vmware::{VmwareBuilder, VmwareCpu};
 use kdumpfile_testkit::xc_core::XcCoreBuilder;
 use support::{page, try_open_set};
 
@@ -86,5 +87,37 @@ fn counts_of_xen_domains_that_go_to_the_limit_take_no_memory() {
     let vcpus = 800_000;
     let lies = xc_core(8).header(4, vcpus).header(16, 24 + vcpus * 5168).header(20, u32::MAX);
     let peak = peak(vec![lies.build()]);
+    assert!(peak < MOST, "{peak} bytes");
+}
+
+fn vmware(magic: u32) -> VmwareBuilder {
+    let cpu = VmwareCpu {
+        general: [0xffff_8880_0000_1000; 16],
+        rip: 0xffff_ffff_8100_0000,
+        eflags: 0x246,
+        cr: [0x8005_0033, 0, 0, 0xa000, 0x3706f0],
+        idt: 0xffff_fe00_0000_0000,
+        segments: [(0x10, 0); 8],
+    };
+    let file = VmwareBuilder::new(magic).group("cpu").number("cpu:numVCPUs", &[], 4, 2);
+    file.cpu(0, &cpu).cpu_in_blocks(1, &cpu).group("memory").regions(&[(0, 0, 2), (2, 0x10_0000, 2)])
+}
+
+#[test]
+fn cut_and_changed_vmware_states_neither_panic_nor_take_much_memory() {
+    let _alone = ALONE.lock();
+    let memory: Vec<u8> = (0..4).flat_map(page_bytes).collect();
+    let alone = vmware(0xBED2_BED0).block("Memory", &[], 5, &memory).build();
+    torment(0x766d_7373, &[alone], 3000);
+    torment(0x766d_736e, &[vmware(0xBED2_BED2).build(), memory], 3000);
+}
+
+#[test]
+fn counts_of_vmware_states_that_go_to_the_limit_take_no_memory() {
+    let _alone = ALONE.lock();
+    let lies = vmware(0xBED2_BED2).number("regionsCount", &[], 4, u32::MAX.into());
+    let lies = lies.number("regionSize", &[0], 4, u32::MAX.into()).group("cpu").group_count(u32::MAX);
+    let lies = lies.number("cpu:numVCPUs", &[], 8, u64::MAX).number("rax", &[u32::MAX], 8, 1).build();
+    let peak = peak(vec![lies, vec![0; 4096]]);
     assert!(peak < MOST, "{peak} bytes");
 }

@@ -16,6 +16,7 @@
 //! | an S390 stand-alone dump | [`s390dump::S390Builder`] |
 //! | a LiME or AVML image | [`lime::LimeBuilder`] |
 //! | a Xen domain from before ELF | [`xc_core::XcCoreBuilder`] |
+//! | a state file of VMware | [`vmware::VmwareBuilder`] |
 //! | a flattened stream | [`flatten::Flattener`] |
 //! | page contents, and what a reader must answer | [`image`] |
 //! | one compressed page | [`compress::Codec`] |
@@ -58,4 +59,5 @@ pub mod peer;
 pub mod s390dump;
 pub mod sadump;
 pub mod truth;
+pub mod vmware;
 pub mod xc_core;

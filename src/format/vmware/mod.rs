@@ -4,6 +4,7 @@
 //! header      magic, version, number of groups
 //! groups      80 bytes each: name, position, size
 //! "memory"    tags: regions of guest pages, perhaps the memory itself
+//! "cpu"       tags: registers
 //! ```
 //!
 //! Memory that is not in the state file is in a `.vmem` beside it, which must
@@ -17,12 +18,16 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use self::cpu::Cpus;
+use self::tags::{Cursor, ORDER};
 use super::extent::{Extent, ExtentDump, Extents, Origin};
 use super::{Format, Opening};
-use crate::arch::ByteOrder;
 use crate::error::{Error, Result, ResultExt};
 use crate::io::FileSet;
 use crate::sync::Shared;
+
+mod cpu;
+mod tags;
 
 /// Name of this format (attribute `file.format`).
 pub const NAME: &str = "vmware";
@@ -33,7 +38,8 @@ const PAGE: u64 = 4096;
 const HEADER: u64 = 12;
 /// Bytes of a group descriptor.
 const GROUP: u64 = 80;
-const ORDER: ByteOrder = ByteOrder::Little;
+/// Groups that are looked at, at most; there are about a hundred.
+const MOST_GROUPS: u64 = 1 << 16;
 
 /// Whether sizes of blocks have 32 bits, for each magic number.
 const MAGICS: [(u32, bool); 6] = [
@@ -44,43 +50,6 @@ const MAGICS: [(u32, bool); 6] = [
     (0xBAD1_BAD1, false),
     (0xBAD2_BAD2, false),
 ];
-
-/// Reads the state file from front to back.
-struct Cursor<'a> {
-    files: &'a FileSet,
-    file: usize,
-    position: u64,
-}
-
-impl Cursor<'_> {
-    /// The next `size` bytes as a number; `size` is at most 8.
-    fn number(&mut self, size: u64) -> Result<u64> {
-        let mut raw = [0; 8];
-        let bytes = raw.get_mut(..size.min(8) as usize).unwrap_or_default();
-        self.files
-            .read(self.file, self.position, bytes)
-            .context(|| format!("Cannot read {size} bytes at {}", self.position))?;
-        self.skip(size)?;
-        Ok(ORDER.u64(&raw, 0))
-    }
-
-    fn bytes(&mut self, size: u64) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; size.min(255) as usize];
-        self.files
-            .read(self.file, self.position, &mut bytes)
-            .context(|| format!("Cannot read {size} bytes at {}", self.position))?;
-        self.skip(size)?;
-        Ok(bytes)
-    }
-
-    fn skip(&mut self, size: u64) -> Result<()> {
-        let end = self.position.checked_add(size);
-        self.position = end.ok_or_else(|| {
-            Error::corrupt(format!("Size {size:#x} of the part at {} goes beyond 64 bits", self.position))
-        })?;
-        Ok(())
-    }
-}
 
 /// What group `memory` says.
 #[derive(Default)]
@@ -93,47 +62,22 @@ struct Memory {
 }
 
 impl Memory {
-    fn read(cursor: &mut Cursor<'_>, end: u64, narrow: bool) -> Result<Memory> {
+    fn read(cursor: &mut Cursor<'_>, end: u64) -> Result<Memory> {
         let mut memory = Memory::default();
-        while cursor.position < end {
-            let at = cursor.position;
-            let tag = cursor.number(2)?;
-            if tag == 0 {
-                break;
-            }
-            let name = cursor.bytes(tag >> 8)?;
-            let mut index = 0;
-            for place in 0..tag >> 6 & 3 {
-                let number = cursor.number(4)?;
-                if place == 0 {
-                    index = number;
-                }
-            }
-            let kind = tag & 63;
-            if kind >= 62 {
-                let width = if narrow { 4 } else { 8 };
-                let size = cursor.number(width)?;
-                let unpacked = cursor.number(width)?;
-                let pad = cursor.number(2)?;
-                cursor.skip(pad)?;
-                if name == b"Memory" && memory.embedded.is_none() {
-                    if kind == 62 || size != unpacked {
+        while let Some(tag) = cursor.tag(end)? {
+            let slot = match tag.name.as_slice() {
+                b"Memory" if tag.compressed || tag.size >= PAGE => {
+                    if tag.compressed {
                         return Err(Error::not_implemented(format!(
-                            "Compressed memory of VMware at {at}; use a state file with a .vmem"
+                            "Compressed memory of VMware at {}; use a state file with a .vmem",
+                            tag.at
                         )));
                     }
-                    memory.embedded = Some((cursor.position, size));
+                    memory.embedded.get_or_insert((tag.position, tag.size));
+                    continue;
                 }
-                cursor.skip(size)?;
-                continue;
-            }
-            let start = cursor.position;
-            let value = cursor.number(kind.min(8))?;
-            cursor.position = start;
-            cursor.skip(kind)?;
-            let slot = match name.as_slice() {
                 b"regionsCount" => {
-                    memory.count = value;
+                    memory.count = cursor.value(&tag)?;
                     continue;
                 }
                 b"regionPageNum" => 0,
@@ -141,8 +85,9 @@ impl Memory {
                 b"regionSize" => 2,
                 _ => continue,
             };
+            let index = tag.indices.first().copied().unwrap_or(0);
             if let Some(place) = memory.regions.entry(index).or_default().get_mut(slot) {
-                *place = Some(value);
+                *place = Some(cursor.value(&tag)?);
             }
         }
         Ok(memory)
@@ -192,25 +137,32 @@ fn recognise(files: &FileSet, file: usize) -> Result<Option<bool>> {
     Ok(MAGICS.iter().find(|known| known.0 == magic).map(|known| known.1))
 }
 
-/// Finds group `memory` and reads it; a file without one says nothing.
-fn read_memory(files: &FileSet, file: usize, narrow: bool) -> Result<Memory> {
-    let mut cursor = Cursor { files, file, position: 8 };
-    let groups = cursor.number(4)?;
+/// Reads the groups that mean something; the first of each name counts.
+fn read_groups(files: &FileSet, file: usize, narrow: bool) -> Result<(Memory, Cpus)> {
+    let (mut memory, mut cpus) = (None, None);
+    let mut cursor = Cursor { files, file, position: 8, narrow };
+    let groups = cursor.number(4)?.min(MOST_GROUPS);
     for index in 0..groups {
         let position = HEADER + index * GROUP;
-        if files.ends_before(file, position)? {
+        if files.ends_before(file, position)? || (memory.is_some() && cpus.is_some()) {
             break;
         }
         cursor.position = position;
         let name = cursor.bytes(64)?;
         let start = cursor.number(8)?;
-        let size = cursor.number(8)?;
-        if name.split(|byte| *byte == 0).next() == Some(b"memory") {
-            cursor.position = start;
-            return Memory::read(&mut cursor, start.saturating_add(size), narrow).context(|| "Group memory");
+        let end = start.saturating_add(cursor.number(8)?);
+        cursor.position = start;
+        match name.split(|byte| *byte == 0).next() {
+            Some(b"memory") if memory.is_none() => {
+                memory = Some(Memory::read(&mut cursor, end).context(|| "Group memory")?);
+            }
+            Some(b"cpu") if cpus.is_none() => {
+                cpus = Some(Cpus::read(&mut cursor, end).context(|| "Group cpu")?);
+            }
+            _ => {}
         }
     }
-    Ok(Memory::default())
+    Ok((memory.unwrap_or_default(), cpus.unwrap_or_default()))
 }
 
 /// Opens a VMware state file, alone or with its `.vmem`.
@@ -233,7 +185,7 @@ pub fn open(opening: &mut Opening<'_>) -> Result<Option<Box<dyn Format>>> {
         return Err(Error::not_implemented("VMware state goes with one .vmem file only"));
     }
     let name = || String::from(files.name(state));
-    let memory = read_memory(files, state, narrow).context(name)?;
+    let (memory, cpus) = read_groups(files, state, narrow).context(name)?;
     let other = (files.count() == 2).then_some(1 - state);
     let (file, base, size) = match (memory.embedded, other) {
         (Some((base, size)), _) => (state, base, size),
@@ -249,6 +201,7 @@ pub fn open(opening: &mut Opening<'_>) -> Result<Option<Box<dyn Format>>> {
     let facts = &mut opening.facts;
     facts.set_string("file.description", "VMware suspend or snapshot state")?;
     facts.set_number("arch.byte_order", ORDER.number())?;
+    cpus.describe(facts)?;
     if !facts.is_set("arch.page_size") {
         facts.set_number("arch.page_size", PAGE)?;
     }
