@@ -215,6 +215,7 @@ pub const FORMATS: &[(&str, OpenFn)] = &[
     (memory::NAME, memory::open),
     (lime::NAME, lime::open),
     (vmware::NAME, vmware::open),
+    (vmware::guest::NAME, vmware::guest::open),
     (recognised::XL_SAVE, recognised::xl_save),
     (recognised::WINDOWS, recognised::windows),
 ];

@@ -24,7 +24,7 @@ use crate::attr::Facts;
 use crate::error::{Result, Status};
 
 /// A virtual machine has fewer CPUs; tags of further ones are ignored.
-const MOST_CPUS: u64 = 1024;
+pub(super) const MOST_CPUS: u64 = 1024;
 
 /// General registers in the order of `gpregs`.
 const GENERAL: [&str; 16] = [
@@ -48,10 +48,10 @@ const CR: [&str; 9] = ["cr0", "cr1", "cr2", "cr3", "cr4", "cr5", "cr6", "cr7", "
 const NEEDED: usize = 18;
 /// Registers in the order in which other dumps have them.
 #[rustfmt::skip]
-const ORDERED: [&str; 39] = [
+const ORDERED: [&str; 40] = [
     "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi",
     "rip", "rflags", "rsp",
-    "cs", "ss", "fs_base", "gs_base", "ds", "es", "fs", "gs", "ldtr", "tr",
+    "orig_rax", "cs", "ss", "fs_base", "gs_base", "ds", "es", "fs", "gs", "ldtr", "tr",
     "cr0", "cr1", "cr2", "cr3", "cr4", "cr5", "cr6", "cr7", "cr8", "idt_base", "ldt_base",
 ];
 
@@ -155,6 +155,18 @@ pub(super) struct Cpus {
 }
 
 impl Cpus {
+    /// `count` CPUs of which nothing is known.
+    pub fn of(count: u64) -> Cpus {
+        Cpus { count: Some(count), cpus: BTreeMap::new() }
+    }
+
+    /// Sets a register of a CPU below [`MOST_CPUS`].
+    pub fn set(&mut self, cpu: u64, name: &str, value: u64) {
+        if cpu < MOST_CPUS {
+            self.cpus.entry(cpu).or_insert(Cpu([None; ORDERED.len()])).set(name, value);
+        }
+    }
+
     /// Reads the group in front of `end`, as far as it makes sense: memory is
     /// of use without registers.
     ///

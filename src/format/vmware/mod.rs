@@ -9,6 +9,7 @@
 //!
 //! Memory that is not in the state file is in a `.vmem` beside it, which must
 //! be given along; the order of the two does not matter.
+//! Files of ESXi for guests that panicked are another format, see [`guest`].
 //! Layout: spec 13 §6, after the crash utility and volatility3.
 
 use alloc::boxed::Box;
@@ -27,6 +28,7 @@ use crate::io::FileSet;
 use crate::sync::Shared;
 
 mod cpu;
+pub mod guest;
 mod tags;
 
 /// Name of this format (attribute `file.format`).
