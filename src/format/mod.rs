@@ -20,6 +20,7 @@ pub mod lkcd;
 pub mod mclxcd;
 pub mod memory;
 pub mod pfn;
+pub mod qemu;
 pub mod raw;
 pub mod recognised;
 pub mod s390dump;
@@ -205,6 +206,8 @@ pub type OpenFn = fn(&mut Opening<'_>) -> Result<Option<Box<dyn Format>>>;
 /// All formats, in probing order: name (attribute `file.format`) and entry.
 pub const FORMATS: &[(&str, OpenFn)] = &[
     (elf::NAME, elf::open),
+    (qemu::NAME, qemu::open),
+    (qemu::LIBVIRT, qemu::open_libvirt),
     (recognised::XC_SAVE, recognised::xc_save),
     (xc_core::NAME, xc_core::open),
     ("diskdump", diskdump::open),

@@ -1,0 +1,215 @@
+//! QEMU migration streams (`virsh dump`, QMP `migrate`), and libvirt's save
+//! images (`virsh save`), which hold one.
+//!
+//! ```text
+//!   libvirt header, XML      only in save images
+//!   "QEVM", version 3
+//!   configuration            machine type: where RAM is ─────> machine
+//!   section ram, in parts    pages, the later one wins ──────> ram
+//!   sections of devices      registers of x86 CPUs ──────────> cpu
+//! ```
+//!
+//! Memory is what the guest's main RAM block has, at guest-physical addresses;
+//! video memory and ROMs are left out. Memory that was plugged in later is,
+//! too: the stream does not tell where it is.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+
+use super::extent::{ExtentDump, Extents};
+use super::{Format, Opening};
+use crate::arch::{Arch, ByteOrder};
+use crate::error::{Error, Result, ResultExt};
+use crate::io::FileSet;
+use crate::sync::Shared;
+use cpu::Cpu;
+use machine::Machine;
+use stream::Stream;
+
+mod cpu;
+mod machine;
+mod ram;
+mod stream;
+
+/// Name of bare streams (attribute `file.format`).
+pub const NAME: &str = "qemu";
+/// Name of save images.
+pub const LIBVIRT: &str = "libvirt";
+
+const MAGIC: &[u8; 4] = b"QEVM";
+
+/// Opens a QEMU migration stream.
+///
+/// # Errors
+/// `NotImplemented` for machines, sections and pages that cannot be read,
+/// `Corrupt` for a stream that ends early or makes no sense.
+pub fn open(opening: &mut Opening<'_>) -> Result<Option<Box<dyn Format>>> {
+    let mut magic = [0; 4];
+    opening.files.read(0, 0, &mut magic).context(|| "Cannot read dump header")?;
+    if magic != *MAGIC {
+        return Ok(None);
+    }
+    read(opening, NAME, 0, &Domain::default()).map(Some)
+}
+
+/// Opens a save image of libvirt.
+///
+/// # Errors
+/// Those of [`open`]; `Corrupt` (`Save image is incomplete`); `NotImplemented`
+/// for compressed images.
+pub fn open_libvirt(opening: &mut Opening<'_>) -> Result<Option<Box<dyn Format>>> {
+    let mut raw = [0; HEADER];
+    opening.files.read(0, 0, &mut raw).context(|| "Cannot read dump header")?;
+    match raw.get(..16) {
+        Some(b"LibvirtQemudSave") => {}
+        Some(b"LibvirtQemudPart") => return Err(Error::corrupt("Save image is incomplete")),
+        _ => return Ok(None),
+    }
+    let header = Header::parse(&raw)?;
+    match header.format {
+        0 | 6 => {}
+        number => {
+            let name = ["gzip", "bzip2", "xz", "lzop", "zstd"].get((number as usize).wrapping_sub(1));
+            let name = name.map_or_else(|| format!("number {number}"), |name| (*name).into());
+            return Err(Error::not_implemented(format!("Save image packed with {name} not implemented")));
+        }
+    }
+    let start = HEADER as u64 + u64::from(header.data_len);
+    let mut magic = [0; 4];
+    opening.files.read(0, start, &mut magic).context(|| format!("Cannot read stream at {start}"))?;
+    if magic != *MAGIC {
+        return Err(Error::corrupt(format!("No QEMU stream at {start}")));
+    }
+    let domain = Domain::read(opening.files, header.data_len)?;
+    read(opening, LIBVIRT, start, &domain).map(Some)
+}
+
+fn read(
+    opening: &mut Opening<'_>,
+    name: &'static str,
+    start: u64,
+    domain: &Domain,
+) -> Result<Box<dyn Format>> {
+    if opening.files.count() > 1 {
+        return Err(Error::not_implemented("Multiple files not implemented"));
+    }
+    let files = &**opening.files;
+    let mut stream = Stream::read(files, start)?;
+    let ram = &mut stream.ram;
+    let block = String::from(ram.names().next().unwrap_or_default());
+    let machine_name = stream.machine.as_deref().or(domain.machine.as_deref());
+    let machine = Machine::new(machine_name, ram.size(), &block)?;
+    let extents = Shared::new(Extents::new(ram.extents(|offset| machine.place(offset))?)?);
+
+    let (mut arch, order) = match domain.arch.as_deref() {
+        Some("ppc64le") => (Some(Arch::Ppc64), Some(ByteOrder::Little)),
+        Some("ppc64") => (Some(Arch::Ppc64), Some(ByteOrder::Big)),
+        Some(text) => (Arch::from_uts_machine(text).or(machine.arch), machine.order),
+        None => (machine.arch, machine.order),
+    };
+    let cpus = match arch {
+        Some(Arch::X86_64 | Arch::Ia32) => Cpu::find(files, stream.devices)?,
+        _ => Default::default(),
+    };
+    if !cpus.is_empty() && !cpus.iter().any(Cpu::is_long) {
+        arch = Some(Arch::Ia32);
+    }
+
+    let facts = &mut opening.facts;
+    let what = match name {
+        LIBVIRT => "Libvirt core dump",
+        _ => "QEMU snapshot",
+    };
+    let described = machine_name.map_or_else(|| what.into(), |machine| format!("{what}, machine {machine}"));
+    facts.set_string("file.description", &described)?;
+    if let Some(order) = order
+        && !facts.is_set("arch.byte_order")
+    {
+        facts.set_number("arch.byte_order", order.number())?;
+    }
+    if let Some(arch) = arch
+        && !facts.is_set("arch.name")
+    {
+        facts.set_string("arch.name", arch.name())?;
+    }
+    if facts.geometry().page_shift.is_none() {
+        facts.set_number("arch.page_size", ram.page_size())?;
+    }
+    if !cpus.is_empty() {
+        facts.set_number("cpu.number", cpus.len() as u64)?;
+    }
+    let arch = facts.arch();
+    for cpu in &cpus {
+        if let Some(arch @ (Arch::X86_64 | Arch::Ia32)) = arch {
+            cpu.store(facts, arch)?;
+        }
+    }
+    ExtentDump::describe(&extents, true, facts)?;
+    Ok(Box::new(ExtentDump {
+        name,
+        files: opening.files.clone(),
+        extents,
+        maker: Some(Box::new(stream.ram.into_maker())),
+        omits_zeroes: false,
+    }))
+}
+
+/// Bytes of libvirt's header.
+const HEADER: usize = 92;
+
+/// libvirt's header, in the byte order of the host.
+struct Header {
+    data_len: u32,
+    format: u32,
+}
+
+impl Header {
+    fn parse(raw: &[u8; HEADER]) -> Result<Header> {
+        let mut words = [ByteOrder::Little, ByteOrder::Big].map(|order| {
+            let version = order.u32(raw, 16);
+            let data_len = order.u32(raw, 20);
+            (version, Header { data_len, format: if version == 2 { order.u32(raw, 28) } else { 0 } })
+        });
+        words.sort_by_key(|(version, _)| *version);
+        match words {
+            [(version @ ..=2, header), _] if version > 0 => Ok(header),
+            [(version, _), _] => {
+                Err(Error::not_implemented(format!("Save image version {version} not implemented")))
+            }
+        }
+    }
+}
+
+/// The longest description of a domain that is looked at.
+const MAX_XML: u32 = 16 << 20;
+
+/// What libvirt's description of the domain says.
+#[derive(Default)]
+struct Domain {
+    arch: Option<String>,
+    machine: Option<String>,
+}
+
+impl Domain {
+    fn read(files: &FileSet, length: u32) -> Result<Domain> {
+        let length = u64::from(length.min(MAX_XML));
+        let bytes = files
+            .read_vec(0, HEADER as u64, length, u64::from(MAX_XML))
+            .context(|| "Cannot read description of the domain")?;
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        let text = String::from_utf8_lossy(bytes.get(..end).unwrap_or_default());
+        // Elements <type> are in <os> only.
+        let tag = text.find("<os").and_then(|at| {
+            let os = text.get(at..)?;
+            let tag = os.get(os.find("<type ")?..)?;
+            tag.get(..tag.find('>')?)
+        });
+        let value = |name: &str| {
+            let rest = tag?.split_once(&*format!(" {name}="))?.1;
+            let quote = rest.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+            Some(String::from(rest.get(1..)?.split_once(quote)?.0))
+        };
+        Ok(Domain { arch: value("arch"), machine: value("machine") })
+    }
+}
