@@ -18,6 +18,7 @@
 //! | a Xen domain from before ELF | [`xc_core::XcCoreBuilder`] |
 //! | a state file of VMware | [`vmware::VmwareBuilder`] |
 //! | a flattened stream | [`flatten::Flattener`] |
+//! | a QEMU stream, a libvirt save image | [`qemu`] |
 //! | page contents, and what a reader must answer | [`image`] |
 //! | one compressed page | [`compress::Codec`] |
 //! | a source that fails in a scripted way | [`fault`] |
@@ -58,6 +59,7 @@ pub mod notes;
 pub mod peer;
 pub mod s390dump;
 pub mod sadump;
+pub mod qemu;
 pub mod truth;
 pub mod vmware;
 pub mod xc_core;
