@@ -199,7 +199,7 @@ fn what_cannot_be_read_is_refused_by_name() {
         (
             Stream::new(3).named(item::START, RAM, "ram", 0, 4, &list).end(),
             Corrupt,
-            "Memory block \"pc.ram\" at 37 exceeds the total of 0x2000",
+            "Memory block \"pc.ram\" at 33 exceeds the total of 0x2000",
         ),
         (
             Stream::new(3).named(item::START, RAM, "ram", 0, 3, &list).end(),

@@ -11,12 +11,14 @@ use kdumpfile_testkit::endian::ByteOrder;
 use kdumpfile_testkit::flatten::{Flattener, Order, Record};
 use kdumpfile_testkit::image::RamImage;
 use kdumpfile_testkit::notes::{Note, NoteWriter, QemuCpu, Vmcoreinfo, prstatus, prstatus_layout, xen};
+use kdumpfile_testkit::qemu::{Records, Stream, mapped};
 
 fn main() -> Result<()> {
     let mut corpus = Corpus { root: Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus"), bytes: 0 };
     corpus.clean()?;
     open(&mut corpus)?;
     changed(&mut corpus)?;
+    qemu(&mut corpus)?;
     flattened(&mut corpus)?;
     archives(&mut corpus)?;
     notes(&mut corpus)?;
@@ -218,6 +220,41 @@ fn changed(corpus: &mut Corpus) -> Result<()> {
             ];
             corpus.add(target, &format!("{template}-bytes"), &[&bytes.concat(), &[244, 0x80, 0x21]])?;
         }
+    }
+    Ok(())
+}
+
+/// Streams behind their version; few pages, and small ones.
+fn qemu(corpus: &mut Corpus) -> Result<()> {
+    let bits = 10u32.to_be_bytes();
+    let small: &[(&str, &[u8])] = &[("configuration/target-page-bits", &bits)];
+    let records = |block| {
+        Records::default()
+            .fill(0, Some(block), 3)
+            .fill(0x400, None, 3)
+            .packed(0x800, None, &[7; 1024])
+            .page(0xc00, None, &[8; 1024])
+            .page(0x1000, None, &[9; 1024])
+            .fill(0x400, None, 4)
+    };
+    let stream = |machine, block| {
+        Stream::new(3).configuration(machine, small).ram(&[(block, 0x2000), ("rom", 0x400)], records(block))
+    };
+    let pc = stream("pc-q35-7.2", "pc.ram").cpu(0, &[(816, 0x500)]).end();
+    let arm = stream("virt-7.2", "mach-virt.ram").end();
+    let old = Stream::new(3)
+        .without_footers()
+        .ram(&[("pc.ram", 0x2000)], Records::default().fill(0, Some("pc.ram"), 1));
+    // The pages themselves are behind the end of the file.
+    let map = mapped("pc-q35-9.0", "pc.ram", 0x40_000, &[(3, vec![1; 4096])], 0, 0);
+    for (name, options, bytes) in [
+        ("pc", 0, &pc[..]),
+        ("libvirt", 1, &arm),
+        ("packed", 3, &arm),
+        ("old", 0, &old.end()),
+        ("mapped", 0, &map[..256]),
+    ] {
+        corpus.add("open_qemu", name, &[&[options], &bytes[8..]])?;
     }
     Ok(())
 }
