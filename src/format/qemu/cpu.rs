@@ -4,6 +4,7 @@
 //! their headers. One is believed if its control registers make sense: a guest
 //! of `qemu-system-i386` has another layout under the same name.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -82,9 +83,9 @@ impl Cpu {
         self.u64(EFER) & 1 << 10 != 0
     }
 
-    /// Finds the CPUs from a position on, in the order of the file.
+    /// Finds the CPUs from a position on, in the order of their numbers.
     pub fn find(files: &FileSet, start: u64) -> Result<Vec<Cpu>> {
-        let mut cpus: Vec<Cpu> = Vec::new();
+        let mut cpus = BTreeMap::new();
         let mut bytes = vec![0; PART + HEADER];
         let mut at = start;
         while at - start < MAX_SEARCH && !files.ends_before(0, at)? {
@@ -98,15 +99,13 @@ impl Cpu {
                 }
                 let mut cpu = Cpu { instance: header.instance, state: vec![0; STATE] };
                 files.read(0, position, &mut cpu.state).context(failed)?;
-                let known = cpus.iter().any(|known| known.instance == cpu.instance);
-                if cpu.is_likely() && !known && cpus.len() < MAX_CPUS as usize {
-                    cpus.push(cpu);
+                if cpu.is_likely() {
+                    cpus.entry(cpu.instance).or_insert(cpu);
                 }
             }
             at = at.checked_add(PART as u64).ok_or_else(|| Error::corrupt("Device state beyond 64 bits"))?;
         }
-        cpus.sort_by_key(|cpu| cpu.instance);
-        Ok(cpus)
+        Ok(cpus.into_values().collect())
     }
 
     /// Sets `cpu.<n>.reg.*`, with the names of the architecture's PRSTATUS.
