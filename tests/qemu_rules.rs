@@ -2,8 +2,11 @@
 
 mod support;
 
+use kdumpfile::io::Source;
+use kdumpfile::sync::Shared;
 use kdumpfile::{Context, Space, Status};
 use kdumpfile_testkit::endian::ByteOrder;
+use kdumpfile_testkit::fault::{Fault, FaultyReader, Script, When};
 use kdumpfile_testkit::qemu::{RAM, Records, Stream, guest, guest_page, item, mapped, save_image};
 use support::*;
 
@@ -323,4 +326,45 @@ fn save_images_that_cannot_be_read_say_why() {
             assert_eq!(found, fails(status, &format!("file #0: {text}")));
         }
     }
+}
+
+#[test]
+fn a_read_that_fails_is_told_and_no_page_is_wrong() {
+    let file = guest(1024);
+    let mut failed = 0;
+    for n in 0.. {
+        let faulty = Shared::new(FaultyReader::new(file.clone()).fail_nth(n, "Input/output error"));
+        let opened = try_open_sources(vec![faulty.clone() as Source]);
+        let reads = faulty.script().calls().len() as u64;
+        match opened {
+            Err(error) => assert!(error.message().ends_with("Input/output error"), "{n}: {error}"),
+            Ok(dump) => {
+                for pfn in 0..16 {
+                    let want: Vec<u8> = (4 * pfn..4 * pfn + 4).flat_map(|n| guest_page(n, 1024)).collect();
+                    match page(&dump, pfn) {
+                        Ok(bytes) => assert!(bytes == want, "read {n}, page {pfn}"),
+                        Err(error) => {
+                            failed += 1;
+                            assert_eq!(error.status(), Status::System, "read {n}: {error}");
+                            // The fault is over.
+                            assert!(page(&dump, pfn).unwrap() == want, "read {n}, page {pfn}");
+                        }
+                    }
+                }
+                if faulty.script().calls().len() as u64 <= n {
+                    break;
+                }
+            }
+        }
+        assert!(n < 10_000, "{reads}");
+    }
+    assert!(failed > 0);
+}
+
+#[test]
+fn short_reads_change_nothing() {
+    let script = Script::new(1).with(When::Always, Fault::Short(7));
+    let source = Shared::new(FaultyReader::with_script(guest(1024), script));
+    let dump = try_open_sources(vec![source as Source]).unwrap();
+    check_guest(&dump, 1024);
 }
