@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   bytes ── notes() ── note ─┬─ noarch: VMCOREINFO, VMCOREINFO_XEN, ERASEINFO
-//!                             └─ arch:   CORE (PRSTATUS, task), Xen
+//!                             └─ arch:   CORE (PRSTATUS, task), QEMU, Xen
 //! ```
 //!
 //! Two passes, because the second one needs what the first one finds out (the
@@ -15,8 +15,9 @@
 //! | `ERASEINFO` | any | `file.eraseinfo.raw` |
 //! | `CORE` | 1, `NT_PRSTATUS` | CPU registers, see [`prstatus`] |
 //! | `CORE` | 4, `NT_TASKSTRUCT` | `linux.task_struct` |
+//! | `QEMU` | 0 | control registers, see [`qemu`] |
 //! | `Xen`, `.note.Xen` | `XEN_ELFNOTE_*` | see [`xen`] |
-//! | `QEMU`, `LINUX`, `VMCOREDD`, ... | any | nothing so far |
+//! | `LINUX`, `VMCOREDD`, ... | any | nothing so far |
 //!
 //! Notes are no format of their own: dump formats hand over whatever bytes
 //! they have them in.
@@ -26,6 +27,7 @@ use crate::attr::Facts;
 use crate::error::{Result, ResultExt};
 
 pub mod prstatus;
+pub mod qemu;
 pub mod uts;
 pub mod xen;
 
@@ -105,7 +107,7 @@ fn name_matches(stored: &[u8], name: &str) -> bool {
 /// Whether a note with this stored name may mean anything to the passes, so
 /// that its description is worth reading.
 pub fn is_known(stored_name: &[u8]) -> bool {
-    ["VMCOREINFO", "VMCOREINFO_XEN", "ERASEINFO", "CORE", "Xen", ".note.Xen"]
+    ["VMCOREINFO", "VMCOREINFO_XEN", "ERASEINFO", "CORE", "QEMU", "Xen", ".note.Xen"]
         .iter()
         .any(|name| name_matches(stored_name, name))
 }
@@ -181,6 +183,8 @@ pub fn arch(facts: &mut Facts<'_>, bytes: &[u8]) -> Result<()> {
                 NT_TASKSTRUCT => facts.set_blob("linux.task_struct", note.desc.into())?,
                 _ => {}
             }
+        } else if note.is_named("QEMU") {
+            qemu::store(facts, note.kind, note.desc)?;
         } else if note.is_named("Xen") {
             xen::note(facts, note.kind, note.desc)?;
         } else if note.is_named(".note.Xen") {

@@ -263,3 +263,70 @@ fn guest_contexts_become_cpus() {
     }
     assert!(attributes.reference(Some("cpu.0.pid")).is_err());
 }
+
+/// A `QEMUCPUState` whose control register *i* is `base` + *i*.
+fn qemu(version: u32, size: u32, base: u64) -> Vec<u8> {
+    let mut desc = vec![0x77; 440];
+    desc[..4].copy_from_slice(&version.to_le_bytes());
+    desc[4..8].copy_from_slice(&size.to_le_bytes());
+    desc[392..432].copy_from_slice(&words(&[base, base + 1, base + 2, base + 3, base + 4]));
+    desc
+}
+
+#[test]
+fn state_of_a_virtual_cpu_gives_its_control_registers() {
+    for (arch, size) in [("x86_64", 336), ("ia32", 144)] {
+        let mut bytes = note("CORE", 1, &vec![1; size]);
+        bytes.extend(note("CORE", 1, &vec![2; size]));
+        // Newer versions are longer.
+        bytes.extend(note("QEMU", 0, &qemu(1, 432, 0x1000)[..432]));
+        bytes.extend(note("QEMU", 0, &qemu(1, 440, 0x2000)));
+        // Of a CPU that is not there.
+        bytes.extend(note("QEMU", 0, &qemu(1, 440, 0x3000)));
+        let (attributes, result) = passes(arch, &bytes);
+        result.unwrap();
+        assert_eq!(attributes.number("cpu.number"), Some(2), "{arch}");
+        for (cpu, base) in [(0, 0x1000), (1, 0x2000)] {
+            for i in 0..5 {
+                let attr = attributes.reference(Some(&format!("cpu.{cpu}.reg.cr{i}"))).unwrap();
+                assert_eq!(attributes.get(attr).unwrap().as_number(), Some(base + i), "{arch} {cpu} cr{i}");
+            }
+        }
+        let raw = attributes.get(attributes.reference(Some("cpu.1.QEMU")).unwrap()).unwrap();
+        assert_eq!(raw.as_blob().unwrap().to_vec(), qemu(1, 440, 0x2000));
+        assert!(attributes.reference(Some("cpu.2")).is_err());
+    }
+}
+
+#[test]
+fn state_of_a_virtual_cpu_without_known_layout_is_kept_as_it_is() {
+    for desc in [&qemu(2, 440, 0)[..], &qemu(1, 431, 0), &qemu(1, 440, 0)[..431], &[1, 0, 0], &[]] {
+        let bytes = [note("CORE", 1, &[1; 336]), note("QEMU", 0, desc)].concat();
+        let (attributes, result) = passes("x86_64", &bytes);
+        result.unwrap();
+        let raw = attributes.get(attributes.reference(Some("cpu.0.QEMU")).unwrap()).unwrap();
+        assert_eq!(raw.as_blob().unwrap().to_vec(), desc);
+        assert!(attributes.reference(Some("cpu.0.reg.cr3")).is_err());
+    }
+    for (arch, size, kind) in [("x86_64", 336, 1), ("aarch64", 392, 0)] {
+        let bytes = [note("CORE", 1, &vec![1; size]), note("QEMU", kind, &qemu(1, 440, 0))].concat();
+        let (attributes, result) = passes(arch, &bytes);
+        result.unwrap();
+        assert!(attributes.reference(Some("cpu.0.QEMU")).is_err(), "{arch}");
+    }
+}
+
+#[test]
+fn registers_that_are_known_already_stay_as_they_are() {
+    let attributes = Attributes::new();
+    let mut effects = Effects::default();
+    let mut facts = Facts::new(&attributes, &mut effects);
+    facts.set_number("arch.byte_order", 1).unwrap();
+    facts.set_string("arch.name", "x86_64").unwrap();
+    let section: Vec<u8> = vec![0x11; 5168];
+    xen::prstatus(&mut facts, &section).unwrap();
+    super::arch(&mut facts, &note("QEMU", 0, &qemu(1, 440, 0x3000))).unwrap();
+    let value = |path| attributes.get(attributes.reference(Some(path)).unwrap()).unwrap().as_number();
+    assert_eq!(value("cpu.0.reg.cr3"), Some(0x1111_1111_1111_1111));
+    assert!(attributes.reference(Some("cpu.0.QEMU")).is_ok());
+}

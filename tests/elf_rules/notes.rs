@@ -126,9 +126,7 @@ fn types_count_for_cores_only() {
 // 8.3
 #[test]
 fn notes_of_others_are_ignored() {
-    let qemu = QemuCpu::default().to_bytes();
     let notes = [
-        Note::new("QEMU", 0, qemu),
         Note::new("LINUX", 0x304, vec![1; 128]),
         Note::new("LINUX", 0x406, vec![1; 16]),
         Note::new("LINUX", 1, vec![1; 336]),
@@ -144,6 +142,33 @@ fn notes_of_others_are_ignored() {
     for path in ["cpu.number", "linux.vmcoreinfo.raw", "xen.type", "linux.task_struct"] {
         assert!(!is_set(&dump, path), "{path}");
     }
+}
+
+// 14.4: one a CPU, behind all PRSTATUS notes.
+#[test]
+fn control_registers_of_virtual_cpus_are_told() {
+    let qemu = |base| QemuCpu { cr: [0, 1, 2, 3, 4].map(|i| base + i), ..QemuCpu::default() }.to_bytes();
+    let cpus = [cpu(Arch::X86_64, LITTLE, 7), cpu(Arch::X86_64, LITTLE, 8)];
+    let states = [0x100, 0x200, 0x300].map(|base| Note::new("QEMU", 0, qemu(base)));
+    let notes = notes_of(LITTLE, cpus.into_iter().chain(states));
+    // Also where notes are so large that each is looked at by itself.
+    let apart = [&notes[..], &notes_of(LITTLE, [Note::new("LINUX", 0x700, vec![1; 17 << 20])])].concat();
+    for notes in [notes, apart] {
+        let dump = open(with_notes(LITTLE, notes).build());
+        assert_eq!(dump.number("cpu.number").unwrap(), 2);
+        for (cpu, base) in [(0, 0x100), (1, 0x200)] {
+            for i in 0..5 {
+                assert_eq!(dump.number(&format!("cpu.{cpu}.reg.cr{i}")).unwrap(), base + i);
+            }
+            assert_eq!(dump.blob(&format!("cpu.{cpu}.QEMU")).unwrap().to_vec(), qemu(base));
+        }
+    }
+    // Nobody else has such notes, and nobody is known to have them.
+    let arm = ElfBuilder::for_arch(Arch::Aarch64)
+        .note(notes_of(LITTLE, [cpu(Arch::Aarch64, LITTLE, 7), Note::new("QEMU", 0, qemu(0x100))]));
+    assert!(!is_set(&open(arm.load(0x1000, data(1, 4096)).build()), "cpu.0.QEMU"));
+    let alone = notes_of(LITTLE, [Note::new("QEMU", 0, qemu(0x100))]);
+    assert!(!is_set(&open(with_notes(LITTLE, alone).build()), "cpu.number"));
 }
 
 // 8.2, 8.3

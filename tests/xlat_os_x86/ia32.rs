@@ -116,11 +116,64 @@ fn other_splits_of_the_address_space_follow_from_the_root() {
     }
 }
 
+/// With the tables of a process beside those of the kernel: at `root`, with all
+/// that the kernel's have from entry `from` on.
+fn with_process(mut machine: Machine, pae: bool, root: u64, from: u64) -> Machine {
+    let (size, count) = if pae { (8, 4) } else { (4, 1024) };
+    for index in from..count {
+        let entry = machine.read(machine.root + index * size, size as usize);
+        machine.write(root + index * size, entry, size as usize);
+    }
+    machine
+}
+
 #[test]
 fn root_comes_from_cr3_first() {
-    let machine = kernel(true, 0xc000_0000).register("cr3", 0x180_0020);
-    let (.., lines) = set_up(&machine, &ia32(), Peer::Same);
-    assert_eq!(only(&lines, &["PGT"]), ["PGT pgt 1 1:1800020 0 ia32_pae:12,9,9,2"]);
+    for (pae, root, form) in [(true, 0x300_0020, "ia32_pae:12,9,9,2"), (false, 0x300_0000, "ia32:12,10,10")] {
+        let machine = with_process(kernel(pae, 0xc000_0000), pae, root, 0);
+        let pgt = format!("PGT pgt 1 1:{root:x} 0 {form}");
+        let (.., lines) = set_up(&machine.clone().register("cr3", root), &ia32(), Peer::Same);
+        assert_eq!(only(&lines, &["PGT"]), [&*pgt]);
+        // Flags: the peer takes them for part of the address.
+        let machine = machine.register("cr3", root | 0x18);
+        let (.., lines) = set_up(&machine, &ia32(), Peer::Less);
+        assert_eq!(only(&lines, &["PGT"]), [&*pgt]);
+    }
+}
+
+#[test]
+fn cr3_of_tables_without_the_kernel_is_not_taken_for_the_root() {
+    for (pae, form) in [(true, "ia32_pae:12,9,9,2"), (false, "ia32:12,10,10")] {
+        let from = if pae { 4 } else { 1023 };
+        let machine = with_process(kernel(pae, 0xc000_0000), pae, 0x300_0000, from);
+        let machine = machine.register("cr3", 0x300_0000).register("cr0", 0x8000_0011);
+        let (.., lines) = set_up(&machine, &ia32(), Peer::Less);
+        assert_eq!(only(&lines, &["PGT"]), [format!("PGT pgt 1 2:c1800000 0 {form}")]);
+    }
+}
+
+#[test]
+fn registers_of_a_processor_without_paging_do_not_count() {
+    let machine = with_process(kernel(true, 0xc000_0000), true, 0x300_0020, 0);
+    let machine = machine.register("cr3", 0x300_0020).register("cr4", 0);
+    let off = machine.clone().register("cr0", 0x6000_0010);
+    let (.., lines) = set_up(&off, &ia32(), Peer::Less);
+    assert_eq!(only(&lines, &["PGT"]), ["PGT pgt 1 2:c1800000 0 ia32_pae:12,9,9,2"]);
+    for on in [0x8005_0033, 0] {
+        let (.., lines) = set_up(&machine.clone().register("cr0", on), &ia32(), Peer::Same);
+        assert_eq!(only(&lines, &["PGT"]), ["PGT pgt 1 1:3000020 0 ia32_pae:12,9,9,2"]);
+    }
+}
+
+#[test]
+fn control_registers_alone_lead_to_the_tables() {
+    for (pae, cr4, form) in [(true, 0x6b0, "ia32_pae:12,9,9,2"), (false, 0x690, "ia32:12,10,10")] {
+        let mut machine = kernel(pae, 0xc000_0000);
+        machine.symbols.clear();
+        let machine = machine.register("cr0", 0x8005_0033).register("cr3", 0x180_0000).register("cr4", cr4);
+        let (.., lines) = set_up(&machine, &ia32(), Peer::Less);
+        assert_eq!(only(&lines, &["ok", "PGT"]), ["ok".into(), format!("PGT pgt 1 1:1800000 0 {form}")]);
+    }
 }
 
 #[test]

@@ -303,6 +303,16 @@ fn cr3_helps_when_the_symbol_of_the_root_is_out_of_reach() {
 }
 
 #[test]
+fn registers_of_a_processor_without_paging_do_not_count() {
+    // Five levels, as its number says; a processor that has not started has none.
+    let machine = kernel(5, 0xff11_0000_0000_0000, TEXT).number("pgtable_l5_enabled", 1);
+    let machine = machine.register("cr3", 0).register("cr4", 0).register("cr0", 0x6000_0010);
+    let (.., lines) = set_up(&machine, &with_base(TEXT), Peer::Less);
+    assert_eq!(only(&lines, &["PGT"]), ["PGT pgt 1 2:ffffffff81800000 0 x86_64:12,9,9,9,9,9"]);
+    assert_eq!(special(&lines).len(), 2);
+}
+
+#[test]
 fn cr3_of_the_users_half_leads_to_the_kernels_half() {
     let mut machine = kernel(4, 0xffff_8880_0000_0000, TEXT);
     machine.symbols.clear();

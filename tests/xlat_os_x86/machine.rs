@@ -77,7 +77,7 @@ impl Machine {
         page[offset..offset + size].copy_from_slice(&value.to_le_bytes()[..size]);
     }
 
-    fn read(&self, addr: u64, size: usize) -> u64 {
+    pub fn read(&self, addr: u64, size: usize) -> u64 {
         let mut bytes = [0; 8];
         if let Some(page) = self.pages.get(&(addr & !(PAGE - 1))) {
             let offset = (addr % PAGE) as usize;

@@ -33,10 +33,15 @@ struct Extension {
     phys_bits: u32,
     format: PteFormat,
     fields: &'static [u16],
+    /// log2 of what the address of the highest table is a multiple of; the bits
+    /// of CR3 below it are flags.
+    root_shift: u32,
 }
 
-const PAE: Extension = Extension { phys_bits: 52, format: PteFormat::Ia32Pae, fields: &[12, 9, 9, 2] };
-const NON_PAE: Extension = Extension { phys_bits: 32, format: PteFormat::Ia32, fields: &[12, 10, 10] };
+const PAE: Extension =
+    Extension { phys_bits: 52, format: PteFormat::Ia32Pae, fields: &[12, 9, 9, 2], root_shift: 5 };
+const NON_PAE: Extension =
+    Extension { phys_bits: 32, format: PteFormat::Ia32, fields: &[12, 10, 10], root_shift: 12 };
 
 impl Extension {
     fn table(self, root: FullAddr) -> Result<Method> {
@@ -72,7 +77,7 @@ pub(super) fn init(setup: &mut Setup<'_>) -> Result<()> {
     let mut regions = [whole[0], whole[0]];
     let mut used = 1;
     if setup.os() == OsType::Linux {
-        find_root(setup)?;
+        find_root(setup, extension, base)?;
         if let Some(vmalloc) = vmalloc_start(setup).explain("Cannot determine VMALLOC start")? {
             if vmalloc <= base || vmalloc > LAST {
                 return Err(Error::invalid(format!("Invalid VMALLOC start: {vmalloc:x}")));
@@ -105,7 +110,14 @@ fn page_offset(setup: &Setup<'_>) -> Result<u64> {
 /// Finds out which form of page tables maps physical address 0 at `base`.
 fn probe(setup: &mut Setup<'_>, base: u64) -> Result<Extension> {
     let root = match (setup.options.root, setup.os()) {
-        (None, OsType::Linux) => FullAddr::kvirt(setup.ctx.symbol_value("swapper_pg_dir")?),
+        (None, OsType::Linux) => match setup.ctx.symbol_value("swapper_pg_dir") {
+            Ok(symbol) => FullAddr::kvirt(symbol),
+            Err(error) if error.status() == Status::NoData => match by_cr4(setup)? {
+                Some(extension) => return Ok(extension),
+                None => return Err(error),
+            },
+            Err(error) => return Err(error),
+        },
         (Some(root), OsType::Linux | OsType::Xen) => root,
         (None, _) => return Err(Error::not_implemented("Unsupported OS")),
         (Some(_), OsType::Unknown) => return Err(Error::bare(Status::NotImplemented)),
@@ -126,11 +138,32 @@ fn probe(setup: &mut Setup<'_>, base: u64) -> Result<Extension> {
     Err(Error::not_implemented("Neither PAE nor non-PAE directmap found"))
 }
 
-fn find_root(setup: &mut Setup<'_>) -> Result<()> {
-    const SOURCES: [RootSource; 2] = [RootSource::Register("cr3"), RootSource::Symbol("swapper_pg_dir")];
-    if setup.root(MethodIndex::PGT).space == AddrSpace::NOADDR
-        && let Some(root) = setup.find_root(&SOURCES)?
-    {
+/// The form of the page tables that a processor is told to use.
+fn by_cr4(setup: &mut Setup<'_>) -> Result<Option<Extension>> {
+    /// CR4.PAE.
+    const CR4_PAE: u64 = 1 << 5;
+    let cr4 = setup.paging_register("cr4")?;
+    Ok(cr4.map(|cr4| if cr4 & CR4_PAE != 0 { PAE } else { NON_PAE }))
+}
+
+/// Finds the root, unless it is given: that of the processor, if the kernel can
+/// work with its tables. Those of a program that is kept apart from the kernel
+/// (PTI) have hardly anything of the kernel.
+fn find_root(setup: &mut Setup<'_>, extension: Extension, base: u64) -> Result<()> {
+    const CR3: [RootSource; 1] = [RootSource::Register("cr3")];
+    const SYMBOL: [RootSource; 1] = [RootSource::Symbol("swapper_pg_dir")];
+    if setup.root(MethodIndex::PGT).space != AddrSpace::NOADDR {
+        return Ok(());
+    }
+    let cr3 = setup.find_root(&CR3)?;
+    if let Some(cr3) = cr3 {
+        let root = FullAddr::machphys(cr3.addr & !mask(extension.root_shift));
+        setup.change_table(MethodIndex::PGT, |table| table.root = root);
+        if setup.is_directmap(base)? {
+            return Ok(());
+        }
+    }
+    if let Some(root) = setup.find_root(&SYMBOL)? {
         setup.change_table(MethodIndex::PGT, |table| table.root = root);
     }
     Ok(())

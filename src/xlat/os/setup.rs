@@ -62,7 +62,7 @@ impl Region {
 /// Where the address of the root page table may be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RootSource {
-    /// A register: its value is a machine physical address.
+    /// A control register of x86: its value is a machine physical address.
     Register(&'static str),
     /// A symbol: a kernel virtual address.
     Symbol(&'static str),
@@ -166,6 +166,17 @@ impl Setup<'_> {
         self.ctx.register(name).known()
     }
 
+    /// The value of a control register of an x86 processor that has to do with
+    /// page tables, if it is known and the processor uses them: one that has not
+    /// started or that runs firmware does not (CR0.PG is clear). A CR0 of zero is
+    /// none: one bit of it is always set.
+    pub fn paging_register(&self, name: &str) -> Result<Option<u64>> {
+        const CR0_PG: u64 = 1 << 31;
+        let value = self.register(name)?;
+        let off = value.is_some() && self.register("cr0")?.is_some_and(|cr0| cr0 != 0 && cr0 & CR0_PG == 0);
+        Ok(value.filter(|_| !off))
+    }
+
     /// Reads 32 bits, by the system as far as it is set up.
     pub fn read_u32(&self, addr: FullAddr, what: &str) -> Result<u32> {
         self.ctx.read_u32(Some(&*self.sys), addr, what)
@@ -203,7 +214,9 @@ impl Setup<'_> {
     pub fn find_root(&self, sources: &[RootSource]) -> Result<Option<FullAddr>> {
         for &source in sources {
             let found = match source {
-                RootSource::Register(name) => self.register(name).map(|found| found.map(FullAddr::machphys)),
+                RootSource::Register(name) => {
+                    self.paging_register(name).map(|found| found.map(FullAddr::machphys))
+                }
                 RootSource::Symbol(name) => self.symbol(name).map(|found| found.map(FullAddr::kvirt)),
             };
             // Callers know this text from here as well as from the context.

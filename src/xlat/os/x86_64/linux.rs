@@ -126,7 +126,7 @@ fn try_cr3(setup: &mut Setup<'_>) -> Result<()> {
     if given || root.space != AddrSpace::KVIRT {
         return Ok(());
     }
-    let Some(cr3) = setup.register("cr3")? else { return Ok(()) };
+    let Some(cr3) = setup.paging_register("cr3")? else { return Ok(()) };
     setup.change_table(MethodIndex::PGT, |table| table.root = FullAddr::machphys(cr3 & !mask(12)));
     if !text::init(setup)? {
         setup.change_table(MethodIndex::PGT, |table| table.root = root);

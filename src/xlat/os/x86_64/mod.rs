@@ -78,7 +78,7 @@ fn virt_bits(setup: &Setup<'_>) -> Result<u64> {
     if let Some(bits) = setup.options.virt_bits {
         return Ok(bits);
     }
-    if let Some(cr4) = setup.register("cr4")? {
+    if let Some(cr4) = setup.paging_register("cr4")? {
         return Ok(by_flag(cr4 & CR4_LA57 != 0));
     }
     const UNKNOWN: &str = "Cannot determine 5-level paging";
