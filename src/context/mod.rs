@@ -12,6 +12,7 @@
 //! threads it may move between them (it is `Send`), and each thread gets a
 //! clone.
 
+mod frames;
 mod ostype;
 mod own;
 mod read;

@@ -5,8 +5,8 @@
 //! alone and then shares it: others make their own meanwhile rather than
 //! wait, or use one that is only half done.
 
-use super::Context;
 use super::record::{DumpRecord, caps_of, full_addr, space_of};
+use super::{Context, frames};
 use crate::attr::{Attributes, Value};
 use crate::dump::{PageBuffers, Snapshot, translation_options};
 use crate::error::{Error, Result};
@@ -14,6 +14,8 @@ use crate::format::{Address, Space};
 use crate::sync::{Fault, Shared, broken};
 use crate::xlat::{self, Callbacks, Ctx, Kind, MethodIndex, System, os};
 
+/// `xen.xlat`: kernel physical addresses are not those of the machine.
+const XEN_XLAT_NONAUTO: u64 = 1;
 /// Where the kernel's text begins on x86_64, less its load offset
 /// (Documentation/arch/x86/x86_64/mm.rst).
 const X86_64_KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
@@ -130,11 +132,23 @@ impl Context {
             return Ok((Shared::new(system), Ok(())));
         }
         let mut options = translation_options(attributes, self.translation.scope())?;
-        let outcome = os::init(&mut system, self.xlat(), &options).map_err(xlat::Error::into_dump);
-        if outcome.is_err() {
-            return Ok((Shared::new(system), outcome));
-        }
-        note_entry_size(attributes, &system);
+        let outcome = self.kernel(&mut system, &mut options);
+        // This table needs no kernel.
+        let format = self.snapshot().opened.as_ref().map(|opened| opened.format.clone());
+        let frames = match (format, attributes.number("xen.xlat"), options.page_shift) {
+            (Some(format), Some(XEN_XLAT_NONAUTO), Some(shift)) => {
+                frames::set_up(&mut system, &format, shift)
+            }
+            _ => Ok(()),
+        };
+        Ok((Shared::new(system), outcome.and(frames)))
+    }
+
+    /// Sets up what an operating system and its architecture make of addresses.
+    fn kernel(&self, system: &mut System, options: &mut os::Options) -> Result<()> {
+        let attributes = self.attributes();
+        os::init(system, self.xlat(), options).map_err(xlat::Error::into_dump)?;
+        note_entry_size(attributes, system);
         if options.os == Some(os::OsType::Linux)
             && options.arch.as_deref() == Some("x86_64")
             && attributes.number("linux.phys_base").is_none()
@@ -146,11 +160,10 @@ impl Context {
             } else if attributes.number("xen.type").is_some_and(|kind| kind != 0) {
                 attributes.note("linux.phys_base", Value::Address(0));
                 options.phys_base.get_or_insert(0);
-                let outcome = os::init(&mut system, self.xlat(), &options).map_err(xlat::Error::into_dump);
-                return Ok((Shared::new(system), outcome));
+                os::init(system, self.xlat(), options).map_err(xlat::Error::into_dump)?;
             }
         }
-        Ok((Shared::new(system), Ok(())))
+        Ok(())
     }
 
     /// The same as [`translate`](Self::translate) for an address near which one

@@ -170,9 +170,14 @@ pub trait Format: MaybeSend + MaybeSync {
         scratch: &mut Scratch,
     ) -> Result<Filled>;
 
+    /// Whether the dump has a table of frame numbers in both physical spaces
+    /// (a Xen domain: attributes `xen.type` 2 and `xen.xlat` 1).
+    fn has_counterparts(&self) -> bool {
+        false
+    }
+
     /// The frame number that frame `frame` of one physical space has in the
-    /// other one, for a dump that has a table of both (a Xen domain: attributes
-    /// `xen.type` 2 and `xen.xlat` 1); `None` for all others.
+    /// other one; `None` without [`Format::has_counterparts`].
     ///
     /// # Errors
     /// `NoData` (`PFN not found`, `MFN not found`); what reading the table says.

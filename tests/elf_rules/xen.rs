@@ -380,3 +380,53 @@ fn contexts_of_machines_without_a_table_are_ignored() {
         assert!(kernel(&dump, 1).unwrap() == slot(0));
     }
 }
+
+fn translated(dump: &Context, from: Space, address: u64, to: Space) -> Result<u64> {
+    dump.translate_address(from, address, to)
+}
+
+// 7.1, and 10.4 of the operating systems: kernel to machine addresses and back.
+#[test]
+fn physical_addresses_of_a_domain_translate_by_its_table() {
+    let (kernel_space, machine_space) = (Space::KernelPhysical, Space::MachinePhysical);
+    let map =
+        [(0, 900), (1, 899), (2, 898), (7, 3), (20, 100), (21, 101), (22, INVALID), (30, u64::MAX >> 4)];
+    for os in [None, Some("linux"), Some("xen")] {
+        let builder = empty(Class::Elf64, LITTLE).section(Section::xen_p2m(LITTLE, &map)).section(pages(8));
+        let dump = open_untranslated(builder.build());
+        if let Some(os) = os {
+            dump.set("addrxlat.ostype", Value::from(os)).unwrap();
+            let _ = dump.translation_system();
+        }
+        for (i, (pfn, gmfn)) in map.into_iter().enumerate().take(6) {
+            for offset in [0, 1, 0xfff] {
+                let (kphys, machphys) = (pfn << 12 | offset, gmfn << 12 | offset);
+                assert_eq!(translated(&dump, kernel_space, kphys, machine_space), Ok(machphys), "{os:?}");
+                assert_eq!(translated(&dump, machine_space, machphys, kernel_space), Ok(kphys), "{os:?}");
+            }
+            assert!(kernel(&dump, pfn).unwrap() == slot(i) && phys(&dump, gmfn << 12).unwrap() == slot(i));
+        }
+        for (space, frame, other, text) in [
+            (kernel_space, 3, machine_space, "PFN not found"),
+            (kernel_space, 22, machine_space, "PFN not found"),
+            (machine_space, 0, kernel_space, "MFN not found"),
+            (kernel_space, 30, machine_space, "Frame number out of range: 0xfffffffffffffff"),
+        ] {
+            let (_, message) = failure(translated(&dump, space, frame << 12, other));
+            assert!(message.ends_with(text), "{os:?}: {message}");
+        }
+    }
+}
+
+// The same where both are the same.
+#[test]
+fn physical_addresses_of_an_auto_translated_domain_stay_as_they_are() {
+    let file = empty(Class::Elf64, LITTLE).section(Section::xen_pfn(LITTLE, &[5, 9])).section(pages(2));
+    let dump = open(file.build());
+    dump.set("addrxlat.ostype", Value::from("linux")).unwrap();
+    dump.set("addrxlat.force.virt_bits", Value::Number(48)).unwrap();
+    for address in [0x5123, 0x9000, 0x1_2345_6000] {
+        let found = translated(&dump, Space::KernelPhysical, address, Space::MachinePhysical);
+        assert_eq!(found, Ok(address));
+    }
+}

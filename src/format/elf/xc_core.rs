@@ -226,6 +226,10 @@ impl Format for XcCore {
         Ok(Filled::Kept)
     }
 
+    fn has_counterparts(&self) -> bool {
+        self.frames.by_gmfn.is_some()
+    }
+
     fn counterpart(&self, frame: u64, space: Space) -> Result<Option<u64>> {
         let Some(by_gmfn) = &self.frames.by_gmfn else { return Ok(None) };
         // Each entry is a pair; the other half is what is asked for.
