@@ -12,6 +12,9 @@ use kdumpfile::{Callbacks, CloneOptions, Context, Result, Space, Status, Value};
 use kdumpfile_testkit::arch::Arch;
 use kdumpfile_testkit::compress::Codec;
 use kdumpfile_testkit::diskdump::DiskdumpBuilder;
+use kdumpfile_testkit::elf::{ElfBuilder, Segment};
+use kdumpfile_testkit::endian::ByteOrder;
+use kdumpfile_testkit::notes::{Note, NoteWriter};
 
 const VIRTUAL: Space = Space::KernelVirtual;
 /// A page of the direct map of x86_64.
@@ -294,4 +297,30 @@ fn symbol_callback_may_read_by_clones_of_the_context_that_it_is_given() {
         assert_eq!(word, expected);
     }
     assert!(result.is_ok(), "{result:?}");
+}
+
+#[test]
+fn memory_of_arm_is_found_by_its_tables() {
+    const RAM: u64 = 0x4820_0000;
+    const PAGE_OFFSET: u64 = 0xc000_0000;
+    // Sections of 1 MiB, from the start of memory on.
+    let mut tables = vec![0; 0x4000];
+    for i in 0..16 {
+        let at = 4 * ((PAGE_OFFSET >> 20) + i) as usize;
+        let section = (RAM + (i << 20)) as u32 | 0x402;
+        tables[at..at + 4].copy_from_slice(&section.to_le_bytes());
+    }
+    let mut memory = vec![0; 0x20_0000];
+    memory[0x4000..0x8000].copy_from_slice(&tables);
+    memory[0x12_3000..0x12_4000].copy_from_slice(&page(1, 1));
+    let text = "PAGESIZE=4096\nSYMBOL(_stext)=c0008000\nSYMBOL(swapper_pg_dir)=c0004000\n";
+    let notes = NoteWriter::new(ByteOrder::Little).note(Note::vmcoreinfo(text)).finish();
+    // As QEMU writes it: no virtual addresses.
+    let file = ElfBuilder::for_arch(Arch::Arm).note(notes).segment(Segment::load(RAM, memory).vaddr(0));
+    let dump = Context::new();
+    dump.open_bytes(file.build()).unwrap();
+    set_text(&dump, "addrxlat.ostype", "linux").unwrap();
+    assert_eq!(read(&dump, PAGE_OFFSET + 0x12_3000, 4096).unwrap(), page(1, 1));
+    let translated = dump.translate_address(VIRTUAL, PAGE_OFFSET + 0xf0_0004, Space::KernelPhysical);
+    assert_eq!(translated, Ok(RAM + 0xf0_0004));
 }

@@ -148,6 +148,16 @@ impl Context {
     fn kernel(&self, system: &mut System, options: &mut os::Options) -> Result<()> {
         let attributes = self.attributes();
         os::init(system, self.xlat(), options).map_err(xlat::Error::into_dump)?;
+        // Tables that are known by their virtual address alone say nothing.
+        if options.os == Some(os::OsType::Linux)
+            && options.arch.as_deref() == Some("arm")
+            && (options.phys_base, options.root) == (None, None)
+            && system.method(MethodIndex::DIRECT).is_none_or(xlat::Method::is_none)
+            && let Some(guess) = os::guess_arm_memory(self.xlat(), options).map_err(xlat::Error::into_dump)?
+        {
+            *options = guess;
+            os::init(system, self.xlat(), options).map_err(xlat::Error::into_dump)?;
+        }
         note_entry_size(attributes, system);
         if options.os == Some(os::OsType::Linux)
             && options.arch.as_deref() == Some("x86_64")
