@@ -18,7 +18,7 @@ run() {
 
 # --- set-up ------------------------------------------------------------------------------------------
 packages=(makedumpfile libkdumpfile10 libkdumpfile-dev python3 python3-libkdumpfile qemu-system-x86
-    busybox-static kexec-tools cpio xz-utils zstd lz4 gcc)
+    busybox-static kexec-tools cpio xz-utils zstd lz4 gcc g++ binutils pkg-config valgrind)
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -115,6 +115,9 @@ run bash ci/loom.sh
 
 step "without an operating system"
 run bash ci/bare.sh
+
+step "C ABI"
+KDUMPFILE_CAPI_PROFILE=dev run bash ci/capi.sh
 
 step "fuzz corpus"
 KDUMPFILE_MUTATIONS=${KDUMPFILE_MUTATIONS:-300} run bash ci/fuzz.sh

@@ -8,6 +8,9 @@
 //! | [`run_open_lkcd`] | changes of a valid LKCD dump | the same |
 //! | [`run_open_sadump`] | changes of a valid SADUMP, of one file or several | the same |
 //! | [`run_open_s390dump`] | changes of a valid S390 dump | the same |
+//! | [`run_open_qemu`] | a QEMU stream behind its version | the same |
+//! | [`run_open_vmware`] | changes of a valid VMware state, with or without a `.vmem` | the same |
+//! | [`run_open_xc_core`] | changes of a valid Xen domain from before ELF | the same |
 //! | [`run_open_lime`] | changes of a valid LiME or AVML image | the same |
 //! | [`run_split_set`] | changes of a valid set of 2 or 3 files | the same |
 //! | [`run_flattened`] | records, or a stream | the file is what a naive model says |
@@ -44,10 +47,10 @@ pub use codec::run_codec;
 pub use flattened::run_flattened;
 pub use kernel::run_xlat_vmcoreinfo;
 pub use patched::{
-    run_open, run_open_diskdump, run_open_elf, run_open_lime, run_open_lkcd, run_open_s390dump,
-    run_open_sadump, run_split_set,
+    run_open, run_open_diskdump, run_open_elf, run_open_lime, run_open_lkcd, run_open_qemu,
+    run_open_s390dump, run_open_sadump, run_open_vmware, run_open_xc_core, run_split_set,
 };
-pub use templates::{diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets};
+pub use templates::{diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets, vmwares, xc_cores};
 pub use text::{run_notes, run_vmcoreinfo};
 pub use translation::run_xlat_setup;
 pub use walk::run_xlat_walk;
@@ -65,6 +68,9 @@ pub const TARGETS: &[Target] = &[
     ("open_sadump", run_open_sadump),
     ("open_s390dump", run_open_s390dump),
     ("open_lime", run_open_lime),
+    ("open_qemu", run_open_qemu),
+    ("open_vmware", run_open_vmware),
+    ("open_xc_core", run_open_xc_core),
     ("split_set", run_split_set),
     ("flattened", run_flattened),
     ("archive", run_archive),

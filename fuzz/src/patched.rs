@@ -3,11 +3,15 @@
 use kdumpfile::Context;
 use kdumpfile::io::Source;
 use kdumpfile::sync::Shared;
+use kdumpfile_testkit::endian::ByteOrder;
+use kdumpfile_testkit::qemu::{Stream, save_image};
 
 use crate::examine;
 use crate::input::Input;
 use crate::source::Shy;
-use crate::templates::{Template, diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets};
+use crate::templates::{
+    Template, diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets, vmwares, xc_cores,
+};
 
 /// Opens any bytes as a file.
 pub fn run_open(data: &[u8]) {
@@ -57,6 +61,34 @@ pub fn run_open_lime(data: &[u8]) {
     let mut input = Input(data);
     let template = &limes()[input.index(limes().len())];
     open_changed(&mut input, &[template]);
+}
+
+/// Byte 0 picks a template, the others change its files and their order.
+pub fn run_open_vmware(data: &[u8]) {
+    let mut input = Input(data);
+    let set = &vmwares()[input.index(vmwares().len())];
+    open_changed(&mut input, &set.iter().collect::<Vec<_>>());
+}
+
+/// Byte 0 picks a template, the others change it.
+pub fn run_open_xc_core(data: &[u8]) {
+    let mut input = Input(data);
+    let template = &xc_cores()[input.index(xc_cores().len())];
+    open_changed(&mut input, &[template]);
+}
+
+/// Bit 0 of byte 0 asks for a header of libvirt, whose format is in the other
+/// bits; what follows is a stream behind its signature and version.
+pub fn run_open_qemu(data: &[u8]) {
+    let (&options, rest) = data.split_first().unwrap_or((&0, &[]));
+    let mut file = Vec::new();
+    if options & 1 != 0 {
+        let xml = "<os><type arch='aarch64' machine='virt-7.2'>hvm</type></os>";
+        let format = u32::from(options >> 1);
+        file = save_image(ByteOrder::Little, b"LibvirtQemudSave", 2, format, xml, 64);
+    }
+    file.extend(Stream::new(3).raw(rest).bytes);
+    run_open(&file);
 }
 
 /// Byte 0 picks a template, the others change its files and their order.

@@ -4,7 +4,7 @@
 use std::io::{Result, Write};
 use std::path::{Path, PathBuf};
 
-use kdumpfile_fuzz::{TARGETS, diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets};
+use kdumpfile_fuzz::{TARGETS, diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets, vmwares, xc_cores};
 use kdumpfile_testkit::arch::Arch;
 use kdumpfile_testkit::compress;
 use kdumpfile_testkit::endian::ByteOrder;
@@ -187,19 +187,26 @@ fn open(corpus: &mut Corpus) -> Result<()> {
 /// every kind.
 fn changed(corpus: &mut Corpus) -> Result<()> {
     // How many files each template has.
-    let targets: [(&str, Vec<usize>); 7] = [
+    let targets: [(&str, Vec<usize>); 9] = [
         ("open_elf", vec![1; elves().len()]),
         ("open_diskdump", vec![1; diskdumps().len()]),
         ("open_lkcd", vec![1; lkcds().len()]),
         ("open_sadump", sadumps().iter().map(Vec::len).collect()),
         ("open_s390dump", vec![1; s390dumps().len()]),
         ("open_lime", vec![1; limes().len()]),
+        ("open_vmware", vmwares().iter().map(Vec::len).collect()),
+        ("open_xc_core", vec![1; xc_cores().len()]),
         ("split_set", sets().iter().map(Vec::len).collect()),
     ];
     for (target, templates) in targets {
         for (template, files) in templates.into_iter().enumerate() {
             let template = template as u8;
-            let file: &[u8] = if files > 1 { &[1] } else { &[] };
+            let file: &[u8] = match (target, files) {
+                (_, 1) => &[],
+                // The state file has the fields.
+                ("open_vmware", _) => &[0],
+                _ => &[1],
+            };
             corpus.add(target, &format!("{template}-unchanged"), &[&[template, template & 7]])?;
             let mut steps = Vec::new();
             for field in [3, 9, 14, 17, 20, 23] {

@@ -13,6 +13,8 @@ use kdumpfile_testkit::lkcd::{LkcdBuilder, Method, Record};
 use kdumpfile_testkit::notes::{Note, NoteWriter, Utsname, Vmcoreinfo, prstatus, prstatus_layout, xen};
 use kdumpfile_testkit::s390dump::{Packing, S390Builder};
 use kdumpfile_testkit::sadump::{SadumpBuilder, SmramState, Variant};
+use kdumpfile_testkit::vmware::{VmwareBuilder, VmwareCpu};
+use kdumpfile_testkit::xc_core::XcCoreBuilder;
 
 /// A dump, where its fields are, and what must stay for it to be recognised.
 pub struct Template {
@@ -327,4 +329,63 @@ fn lime(records: &[Vec<u8>]) -> Template {
         fields.extend(places.map(|(offset, width)| Field { offset: at + offset, width }));
     }
     Template { bytes, order: ByteOrder::Little, fields, signature: 4 }
+}
+
+/// VMware states: with embedded memory, and with a `.vmem`.
+pub fn vmwares() -> &'static [Vec<Template>] {
+    static ALL: OnceLock<Vec<Vec<Template>>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let of = |builder: VmwareBuilder| {
+            let (bytes, fields) = builder.build_with_fields();
+            Template { bytes, order: ByteOrder::Little, fields, signature: 4 }
+        };
+        let memory = || {
+            let fields = vec![Field { offset: 0, width: 8 }];
+            Template { bytes: pages(0, 3), order: ByteOrder::Little, fields, signature: 0 }
+        };
+        let cpu = VmwareCpu {
+            general: [0xffff_8880_0000_1000; 16],
+            rip: 0xffff_ffff_8100_0000,
+            eflags: 0x246,
+            cr: [0x8005_0033, 0, 0, 0xa000, 0x3706f0],
+            idt: 0xffff_fe00_0000_0000,
+            segments: [(0x10, 0); 8],
+        };
+        let regions = |magic| {
+            VmwareBuilder::new(magic).group("memory").regions(&[(0, 0, 1), (1, 0x10_0000, 2)]).group("cpu")
+        };
+        let embedded = |magic| {
+            let builder = VmwareBuilder::new(magic).group("cpu").cpu_in_blocks(0, &cpu);
+            builder.group("memory").number("align_mask", &[], 4, 0xfff).block(
+                "Memory",
+                &[0, 0],
+                5,
+                &pages(0, 2),
+            )
+        };
+        vec![
+            vec![of(regions(0xBED2_BED2).number("cpu:numVCPUs", &[], 4, 1).cpu(0, &cpu)), memory()],
+            vec![of(regions(0xBED2_BED0).cpu_in_blocks(0, &cpu)), memory()],
+            vec![of(embedded(0xBED3_BED3))],
+            vec![of(embedded(0xBED0_BED0))],
+        ]
+    })
+}
+
+/// Xen domains from before ELF: PV and HVM, of both word sizes.
+pub fn xc_cores() -> &'static [Template] {
+    static ALL: OnceLock<Vec<Template>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let of = |builder: XcCoreBuilder, frames: &[Option<u64>]| {
+            let dump = (0..).zip(frames).fold(builder, |dump, (n, frame)| dump.page(*frame, pages(n, 1)));
+            let (bytes, fields) = dump.build_with_fields();
+            Template { bytes, order: ByteOrder::Little, fields, signature: 4 }
+        };
+        let frames = [Some(0x105), None, Some(0x104)];
+        vec![
+            of(XcCoreBuilder::pv(8).cpu(vec![7; 5168]), &frames),
+            of(XcCoreBuilder::pv(4).cpu(vec![7; 2800]).cpu(vec![8; 2800]), &frames),
+            of(XcCoreBuilder::hvm(8).cpu(vec![7; 5168]).aligned(), &frames),
+        ]
+    })
 }
