@@ -40,7 +40,8 @@ fn sadump(variant: Variant, cpus: Vec<SmramState>) -> Context {
 }
 
 fn cpu(cr3: u64) -> SmramState {
-    SmramState::distinct(1, true).set("cr3", cr3).set("cr4", CR4)
+    // With paging, which a processor without would not use the root for.
+    SmramState::distinct(1, true).set("cr0", 0x8005_0033).set("cr3", cr3).set("cr4", CR4)
 }
 
 #[test]
