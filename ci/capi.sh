@@ -149,6 +149,11 @@ done
 for file in "${known[@]}"; do
     for arguments in "dumpattr $file" "dumpattr $file cpu" "dumpattr $file file.pagemap" "dumpattr $file no.such" \
         "showxlat $file" "showxlat $file linux" "showxlat $file xen" "showxlat $file other" "listxendoms $file"; do
+        case $arguments in
+            # QEMU's notes, which Debian's library does not read, have CR3 and CR4 of an x86 guest: ours finds
+            # page tables for these where Debian's finds none.
+            "showxlat "*x86_64*[0-9] | "showxlat "*x86_64*" xen") continue ;;
+        esac
         both "$arguments" "$work/${arguments/ /.ours }" "$work/${arguments/ /.peers }"
     done
 done
