@@ -31,13 +31,18 @@ static HELD: AtomicBool = AtomicBool::new(false);
 /// Reads that the second thread of that round has ended.
 static TRIED: AtomicU64 = AtomicU64::new(0);
 
+/// Whether the first thread is held up at this moment, or has come to its end.
+static WAITING: AtomicBool = AtomicBool::new(false);
+
 /// There is no thread-local storage: the stack tells which thread it is.
 fn hold_up() {
     if HELD.load(Ordering::Acquire) && STACKS[ROUNDS - 1][0].is_mine() {
         let tried = TRIED.load(Ordering::Acquire);
+        WAITING.store(true, Ordering::Release);
         while HELD.load(Ordering::Acquire) && TRIED.load(Ordering::Acquire) == tried {
             pause();
         }
+        WAITING.store(false, Ordering::Release);
     }
 }
 
@@ -129,7 +134,9 @@ fn read_page(dump: &Context, pfn: u64, after: fn(bool)) -> Result<u64> {
 
 fn read_first(dump: &Context) -> Result<u64> {
     let first = dump.bitmap("file.pagemap")?.ranges().next().unwrap_or(Ok((0, 0)))?.0;
-    read_page(dump, first, |_| {})
+    let read = read_page(dump, first, |_| {});
+    WAITING.store(true, Ordering::Release);
+    read
 }
 
 /// Other pages than the first, until one is refused.
@@ -138,6 +145,10 @@ fn read_last(dump: &Context) -> Result<u64> {
     for range in pagemap.ranges() {
         let (first, last) = range?;
         for pfn in (first..=last).skip(1) {
+            // Or all pages might be read before the first thread begins.
+            while !WAITING.load(Ordering::Acquire) {
+                pause();
+            }
             let busy = read_page(dump, pfn, |refused| {
                 TRIED.fetch_add(1, Ordering::AcqRel);
                 if refused {
