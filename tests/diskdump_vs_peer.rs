@@ -11,9 +11,6 @@
 
 mod support;
 
-use std::ops::RangeInclusive;
-
-use kdumpfile::Value;
 use kdumpfile_testkit::arch::Arch;
 use kdumpfile_testkit::compress::Codec;
 use kdumpfile_testkit::diskdump::{DiskdumpBuilder, Page, WordSize};
@@ -21,31 +18,8 @@ use kdumpfile_testkit::endian::ByteOrder;
 use kdumpfile_testkit::image::{page_bytes, sha256_hex};
 use kdumpfile_testkit::notes::{Note, NoteWriter, Utsname, Vmcoreinfo, prstatus};
 use kdumpfile_testkit::peer;
-use kdumpfile_testkit::truth::{AttrValue, Report};
+use kdumpfile_testkit::truth::Report;
 use support::*;
-
-/// Runs that touch are one.
-fn merged(ranges: &[RangeInclusive<u64>]) -> Vec<(u64, u64)> {
-    let mut merged: Vec<(u64, u64)> = Vec::new();
-    for range in ranges {
-        match merged.last_mut() {
-            Some(last) if last.1 + 1 == *range.start() => last.1 = *range.end(),
-            _ => merged.push((*range.start(), *range.end())),
-        }
-    }
-    merged
-}
-
-fn same(value: &Value, peer: &AttrValue) -> bool {
-    match (value, peer) {
-        (Value::Directory, AttrValue::Directory) => true,
-        (Value::String(a), AttrValue::String(b)) => **a == **b,
-        (Value::Number(a), AttrValue::Number(b)) | (Value::Address(a), AttrValue::Address(b)) => a == b,
-        (Value::Bitmap(a), AttrValue::Bitmap(b)) => runs(a) == merged(b),
-        (Value::Blob(a), AttrValue::Blob { sha256, .. }) => sha256_hex(&a.to_vec()) == *sha256,
-        _ => false,
-    }
-}
 
 fn report(files: &[Vec<u8>]) -> Option<Report> {
     peer::report_images(files, &[])
@@ -63,7 +37,7 @@ fn compare(what: &str, files: &[Vec<u8>]) -> bool {
             continue;
         }
         let ours = dump.get(&path);
-        let equal = ours.as_ref().is_ok_and(|ours| same(ours, &value));
+        let equal = ours.as_ref().is_ok_and(|ours| same_as_peer(ours, &value));
         assert!(equal, "{what}: {path} is {ours:?}, the peer says {value:?}");
     }
     let pages = peer.pages().expect("the peer reads pages");

@@ -7,24 +7,14 @@
 
 mod support;
 
-use kdumpfile::{Status, Value};
+use kdumpfile::Status;
 use kdumpfile_testkit::diskdump::WordSize;
 use kdumpfile_testkit::endian::ByteOrder;
 use kdumpfile_testkit::image::{page_bytes, sha256_hex};
 use kdumpfile_testkit::lkcd::{LkcdBuilder, Method, Record, VERSIONS};
 use kdumpfile_testkit::notes::Utsname;
 use kdumpfile_testkit::peer;
-use kdumpfile_testkit::truth::AttrValue;
 use support::*;
-
-fn same(value: &Value, peer: &AttrValue) -> bool {
-    match (value, peer) {
-        (Value::Directory, AttrValue::Directory) => true,
-        (Value::String(a), AttrValue::String(b)) => **a == **b,
-        (Value::Number(a), AttrValue::Number(b)) | (Value::Address(a), AttrValue::Address(b)) => a == b,
-        _ => false,
-    }
-}
 
 /// Compares one dump; `false` if there is no peer to compare with.
 fn compare(what: &str, file: &[u8]) -> bool {
@@ -37,7 +27,7 @@ fn compare(what: &str, file: &[u8]) -> bool {
             continue;
         }
         let ours = dump.get(&path);
-        let equal = ours.as_ref().is_ok_and(|ours| same(ours, &value));
+        let equal = ours.as_ref().is_ok_and(|ours| same_as_peer(ours, &value));
         assert!(equal, "{what}: {path} is {ours:?}, the peer says {value:?}");
     }
     let pages = peer.pages().expect("the peer reads pages");

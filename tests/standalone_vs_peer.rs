@@ -12,37 +12,11 @@
 
 mod support;
 
-use std::ops::RangeInclusive;
-
-use kdumpfile::Value;
 use kdumpfile_testkit::image::{RamImage, page_bytes, sha256_hex};
 use kdumpfile_testkit::peer;
 use kdumpfile_testkit::s390dump::S390Builder;
 use kdumpfile_testkit::sadump::{SadumpBuilder, SmramState, Variant};
-use kdumpfile_testkit::truth::AttrValue;
 use support::*;
-
-/// Runs that touch are one; the peer does not merge them.
-fn merged(ranges: &[RangeInclusive<u64>]) -> Vec<(u64, u64)> {
-    let mut merged: Vec<(u64, u64)> = Vec::new();
-    for range in ranges {
-        match merged.last_mut() {
-            Some(last) if last.1 + 1 == *range.start() => last.1 = *range.end(),
-            _ => merged.push((*range.start(), *range.end())),
-        }
-    }
-    merged
-}
-
-fn same(value: &Value, peer: &AttrValue) -> bool {
-    match (value, peer) {
-        (Value::Directory, AttrValue::Directory) => true,
-        (Value::String(a), AttrValue::String(b)) => **a == **b,
-        (Value::Number(a), AttrValue::Number(b)) | (Value::Address(a), AttrValue::Address(b)) => a == b,
-        (Value::Bitmap(a), AttrValue::Bitmap(b)) => runs(a) == merged(b),
-        _ => false,
-    }
-}
 
 /// Compares one dump; `false` if there is no peer to compare with.
 fn compare(what: &str, files: &[Vec<u8>]) -> bool {
@@ -55,7 +29,7 @@ fn compare(what: &str, files: &[Vec<u8>]) -> bool {
             continue;
         }
         let ours = dump.get(&path);
-        let equal = ours.as_ref().is_ok_and(|ours| same(ours, &value));
+        let equal = ours.as_ref().is_ok_and(|ours| same_as_peer(ours, &value));
         assert!(equal, "{what}: {path} is {ours:?}, the peer says {value:?}");
     }
     let pages = peer.pages().expect("the peer reads pages");

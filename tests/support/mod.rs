@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test program uses a part of it.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use kdumpfile::io::{ReadAt, Source};
 use kdumpfile::sync::Shared;
@@ -9,8 +10,9 @@ use kdumpfile::{Bitmap, Context, Error, Result, Space, Status, Value};
 use kdumpfile_testkit::compress::Codec;
 use kdumpfile_testkit::diskdump::DiskdumpBuilder;
 use kdumpfile_testkit::endian::ByteOrder;
-use kdumpfile_testkit::image::page_bytes;
+use kdumpfile_testkit::image::{page_bytes, sha256_hex};
 use kdumpfile_testkit::notes::NoteWriter;
+use kdumpfile_testkit::truth::AttrValue;
 
 /// Size of a block unless a test says otherwise.
 pub const PAGE: u64 = 4096;
@@ -190,5 +192,29 @@ impl ReadAt for Sparse {
 
     fn len(&self) -> Option<u64> {
         Some(self.len)
+    }
+}
+
+/// Runs that touch are one.
+fn merged(ranges: &[RangeInclusive<u64>]) -> Vec<(u64, u64)> {
+    let mut merged: Vec<(u64, u64)> = Vec::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if last.1 + 1 == *range.start() => last.1 = *range.end(),
+            _ => merged.push((*range.start(), *range.end())),
+        }
+    }
+    merged
+}
+
+/// Whether an attribute is what the peer says it is.
+pub fn same_as_peer(value: &Value, peer: &AttrValue) -> bool {
+    match (value, peer) {
+        (Value::Directory, AttrValue::Directory) => true,
+        (Value::String(a), AttrValue::String(b)) => **a == **b,
+        (Value::Number(a), AttrValue::Number(b)) | (Value::Address(a), AttrValue::Address(b)) => a == b,
+        (Value::Bitmap(a), AttrValue::Bitmap(b)) => runs(a) == merged(b),
+        (Value::Blob(a), AttrValue::Blob { sha256, .. }) => sha256_hex(&a.to_vec()) == *sha256,
+        _ => false,
     }
 }

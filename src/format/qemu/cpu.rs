@@ -93,8 +93,8 @@ impl Cpu {
             files.read(0, at, &mut bytes).context(failed)?;
             for (skip, header) in bytes.windows(HEADER).take(PART).enumerate() {
                 let Some(header) = Header::parse(header) else { continue };
-                let position = at + (skip + HEADER) as u64;
-                if files.ends_before(0, position + STATE as u64 - 1)? {
+                let position = at.saturating_add((skip + HEADER) as u64);
+                if files.ends_before(0, position.saturating_add(STATE as u64 - 1))? {
                     continue;
                 }
                 let mut cpu = Cpu { instance: header.instance, state: vec![0; STATE] };
