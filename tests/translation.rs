@@ -89,9 +89,17 @@ fn opened() -> Context {
     dump
 }
 
+/// Reads, and then again by what is remembered of the first time.
 fn read(dump: &Context, address: u64, n: usize) -> Result<Vec<u8>> {
-    let mut bytes = vec![0; n];
-    dump.read(VIRTUAL, address, &mut bytes).map(|()| bytes)
+    let once = || {
+        let mut bytes = vec![0; n];
+        dump.read(VIRTUAL, address, &mut bytes).map(|()| bytes)
+    };
+    let first = once()?;
+    for _ in 0..3 {
+        assert_eq!(once().unwrap(), first);
+    }
+    Ok(first)
 }
 
 #[test]
@@ -140,6 +148,29 @@ fn clone_with_its_own_translation_reads_other_memory_by_the_same_address() {
     let third = other.clone();
     root(&third, ROOTS[0]);
     assert_eq!(read(&other, ADDRESS, 8).unwrap(), page(1, 1)[..8]);
+}
+
+#[test]
+fn translation_by_the_system_of_another_context_begins_and_ends_at_once() {
+    let dump = opened();
+    let other = dump.clone_with(CloneOptions::new().own_translation(true));
+    root(&other, ROOTS[1]);
+    let system = other.translation_system().unwrap();
+    for _ in 0..3 {
+        assert_eq!(read(&dump, ADDRESS, 8).unwrap(), page(1, 1)[..8]);
+        dump.use_translation_system(system.clone());
+        assert_eq!(read(&dump, ADDRESS, 8).unwrap(), page(1, 2)[..8]);
+        dump.use_own_translation_system();
+    }
+}
+
+#[test]
+fn runs_of_addresses_end_where_their_pages_do() {
+    let dump = opened();
+    assert_eq!(read(&dump, ADDRESS + 4088, 8).unwrap(), page(1, 1)[4088..]);
+    let error = failure(dump.read(VIRTUAL, ADDRESS + 4089, &mut [0; 8]));
+    assert_eq!(error, fails(Status::NoData, "Excluded page"));
+    assert_eq!(failure(dump.read(VIRTUAL, ADDRESS - 1, &mut [0; 1])).0, Status::AddrXlat);
 }
 
 #[test]

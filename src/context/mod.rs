@@ -16,6 +16,7 @@ mod frames;
 mod ostype;
 mod own;
 mod read;
+mod recent;
 mod record;
 mod scan;
 mod translate;
@@ -37,6 +38,7 @@ use crate::sync::{Counted, Fault, Shared, broken};
 use crate::xlat::{Ctx, System};
 
 use own::Own;
+use recent::Recent;
 
 /// Access to one dump.
 ///
@@ -65,6 +67,8 @@ pub struct Context {
     xlat: OnceCell<Ctx>,
     /// Whether the page that was read last came through the page cache.
     from_cache: Cell<bool>,
+    /// The translation that was used last.
+    recent: Cell<Recent>,
     /// The system seen last, and how many changes it includes.
     system: RefCell<Option<(u64, Shared<System>)>>,
     version: Cell<u64>,
@@ -90,6 +94,7 @@ impl Context {
             own,
             xlat: OnceCell::new(),
             from_cache: Cell::new(false),
+            recent: Cell::new(Recent::NONE),
             system: RefCell::new(None),
             version: Cell::new(version),
             snapshot: RefCell::new(snapshot),

@@ -180,12 +180,23 @@ impl Context {
     /// was translated before, without any other work.
     #[inline]
     pub(super) fn known_translation(&self, snapshot: &Snapshot, address: Address) -> Option<(Address, u64)> {
+        match self.recent_translation(address) {
+            None => self.kept_translation(snapshot, address),
+            known => known,
+        }
+    }
+
+    /// The same for those that were not used last.
+    #[inline(never)]
+    fn kept_translation(&self, snapshot: &Snapshot, address: Address) -> Option<(Address, u64)> {
         let kept = self.system.borrow();
         let (_, system) = kept.as_ref().filter(|(seen, _)| *seen == self.translation.scope().changes())?;
         let source = full_addr(address);
         let caps = caps_of(snapshot).without(source.space);
-        let run = self.xlat.get()?.known_run(system, caps, source)?;
-        Some((Address { space: space_of(run.target.space)?, value: run.target.addr }, run.endoff))
+        let (before, run) = self.xlat.get()?.known_run(system, caps, source)?;
+        let target = Address { space: space_of(run.target.space)?, value: run.target.addr };
+        self.keep_recent(address, target, before, run.endoff);
+        Some((target, run.endoff))
     }
 
     /// Translates to a space that the dump is stored by: the address there,

@@ -54,6 +54,8 @@ pub struct Ctx {
     pub(super) loops: Cell<u64>,
     pub(super) tlb: RefCell<Tlb>,
     caching: Cell<bool>,
+    /// How often all translations were forgotten.
+    forgotten: Cell<u64>,
     /// What the chain can read directly, during one call from outside.
     caps: Cell<Option<Caps>>,
 }
@@ -73,6 +75,7 @@ impl Ctx {
             loops: Cell::new(0),
             tlb: RefCell::default(),
             caching: Cell::new(true),
+            forgotten: Cell::new(0),
             caps: Cell::new(None),
         }
     }
@@ -104,6 +107,7 @@ impl Ctx {
 
     /// Forgets what was translated, but keeps the blocks of memory.
     pub(super) fn flush_translations(&self) {
+        self.forgotten.set(self.forgotten.get().wrapping_add(1));
         if let Ok(mut tlb) = self.tlb.try_borrow_mut() {
             tlb.clear();
         }
@@ -120,6 +124,13 @@ impl Ctx {
 
     pub(super) fn caching(&self) -> bool {
         self.caching.get()
+    }
+
+    /// Numbers of which one changes when what was translated by then is to be
+    /// forgotten, however that is kept.
+    #[inline]
+    pub(crate) fn memory(&self) -> (u64, u64) {
+        (self.forgotten.get(), self.chain.version())
     }
 
     /// Whether the chain is asked for memory at this moment.

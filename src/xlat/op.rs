@@ -187,12 +187,14 @@ impl Ctx {
     }
 
     /// The run that `addr` is in, if it was found before and nothing changed
-    /// since. Nobody else's code runs, whatever was changed.
+    /// since, and for how many bytes before `addr` it goes back. Nobody else's
+    /// code runs, whatever was changed.
     #[inline]
-    pub(crate) fn known_run(&self, sys: &System, caps: Caps, addr: FullAddr) -> Option<Run> {
+    pub(crate) fn known_run(&self, sys: &System, caps: Caps, addr: FullAddr) -> Option<(u64, Run)> {
         // Nothing can be a loop when nothing is under way.
         let found = if self.is_idle() { self.still_known(sys, caps, addr)? } else { return None };
-        Some(Run { source: addr, target: found.target, endoff: found.after.min(!found.target.addr) })
+        let endoff = found.after.min(!found.target.addr);
+        Some((found.before, Run { source: addr, target: found.target, endoff }))
     }
 
     /// What `op` would call its operation with.
