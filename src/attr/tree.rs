@@ -103,6 +103,8 @@ impl Slot {
 
 pub(super) struct Node {
     pub key: Box<str>,
+    /// Of parent and key, so that the table can grow without hashing anew.
+    hash: u64,
     generation: u32,
     pub parent: u32,
     first_child: u32,
@@ -147,6 +149,7 @@ impl Tree {
     pub fn new() -> Self {
         let root = Node {
             key: "".into(),
+            hash: 0,
             generation: 0,
             parent: NONE,
             first_child: NONE,
@@ -184,7 +187,10 @@ impl Tree {
 
     /// The child of `parent` with this key.
     pub fn child(&self, parent: u32, key: &str) -> Option<u32> {
-        let hash = Self::hash(&self.hasher, parent, key);
+        self.hashed_child(Self::hash(&self.hasher, parent, key), parent, key)
+    }
+
+    fn hashed_child(&self, hash: u64, parent: u32, key: &str) -> Option<u32> {
         let same = |id: &u32| {
             let node = &self.nodes[*id as usize];
             node.parent == parent && *node.key == *key
@@ -200,11 +206,13 @@ impl Tree {
 
     /// Creates a child at the front of its parent's list, or finds it.
     pub fn create_child(&mut self, parent: u32, key: &str, kind: AttrType, hook: Hook) -> u32 {
-        if let Some(found) = self.child(parent, key) {
+        let hash = Self::hash(&self.hasher, parent, key);
+        if let Some(found) = self.hashed_child(hash, parent, key) {
             return found;
         }
         let id = self.add_node(Node {
             key: key.into(),
+            hash,
             generation: 0,
             parent,
             first_child: NONE,
@@ -240,20 +248,19 @@ impl Tree {
         let parent = self.node(id).parent;
         self.node_mut(id).next_sibling = self.node(parent).first_child;
         self.node_mut(parent).first_child = id;
-        let Tree { index, hasher, nodes, .. } = self;
-        let hash_of = |id: u32| {
-            let node = &nodes[id as usize];
-            Self::hash(hasher, node.parent, &node.key)
-        };
-        index.insert_unique(hash_of(id), id, |other| hash_of(*other));
+        let Tree { index, nodes, .. } = self;
+        let hash_of = |id: &u32| nodes[*id as usize].hash;
+        index.insert_unique(hash_of(&id), id, hash_of);
     }
 
     /// A copy of a node below `parent`, without children and not linked.
     pub fn copy_node(&mut self, id: u32, parent: u32) -> u32 {
         let Node { ref key, kind, set, persistent, stale, ref slot, hook, .. } = *self.node(id);
         let (key, slot) = (key.clone(), slot.duplicate());
+        let hash = Self::hash(&self.hasher, parent, &key);
         self.add_node(Node {
             key,
+            hash,
             generation: 0,
             parent,
             first_child: NONE,
@@ -265,6 +272,14 @@ impl Tree {
             slot,
             hook,
         })
+    }
+
+    /// Takes memory for as many more nodes at once, if there is that much.
+    pub fn reserve(&mut self, more: usize) {
+        // Without it they are added one by one, or not.
+        let _ = self.nodes.try_reserve(more);
+        let nodes = &self.nodes;
+        let _ = self.index.try_reserve(more, |id| nodes[*id as usize].hash);
     }
 
     /// Whether the tree stays within `limit` nodes if all components of
@@ -332,8 +347,7 @@ impl Tree {
                 todo.push(child);
                 child = self.node(child).next_sibling;
             }
-            let hash = Self::hash(&self.hasher, self.node(id).parent, &self.node(id).key);
-            if let Ok(entry) = self.index.find_entry(hash, |other| *other == id) {
+            if let Ok(entry) = self.index.find_entry(self.node(id).hash, |other| *other == id) {
                 entry.remove();
             }
             let node = self.node_mut(id);

@@ -10,14 +10,16 @@
 //! The kernel writes it in `kernel/vmcore_info.c` (`kernel/crash_core.c`
 //! before 6.9).
 
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
 
 use super::hooks::{Effects, Hook, Os};
 use super::number::parse_whole;
-use super::tree::{ROOT, Tree};
+use super::tree::{ROOT, Slot, Tree};
 use super::value::{AttrType, Value};
 use crate::error::{Result, ResultExt};
+use crate::sync::Shared;
 
 /// Directories whose children come from the text.
 const PARSED: &[&str] = &["lines", "LENGTH", "NUMBER", "OFFSET", "SIZE", "SYMBOL"];
@@ -26,6 +28,8 @@ const PARSED: &[&str] = &["lines", "LENGTH", "NUMBER", "OFFSET", "SIZE", "SYMBOL
 /// bytes of text can ask for a directory of a hundred. Kernels write a few
 /// hundred rows.
 const MAX_NODES: usize = 1 << 19;
+/// A text of blank rows says little about how many attributes it has.
+const NODES_IN_ADVANCE: usize = 1 << 10;
 
 impl Os {
     fn vmcoreinfo(self) -> &'static str {
@@ -55,6 +59,10 @@ impl Tree {
         if !self.filling {
             self.forget_vmcoreinfo(os);
         }
+        let Some(lines) = self.vmcoreinfo_directory(os, "lines") else { return Ok(()) };
+        let rows = text.iter().filter(|byte| **byte == b'\n').count();
+        // Most rows are typed, and then two attributes.
+        self.reserve((2 * rows).min(NODES_IN_ADVANCE));
         for row in text.split(|byte| *byte == b'\n') {
             let equals = row.iter().position(|byte| *byte == b'=').unwrap_or(row.len());
             let key = until_nul(&row[..equals]);
@@ -63,14 +71,20 @@ impl Tree {
             if key.is_empty() {
                 continue;
             }
-            self.set_vmcoreinfo_row(os, &key, &value, effects)
+            self.set_vmcoreinfo_row(os, lines, &key, &value, effects)
                 .context(|| format!("Cannot set VMCOREINFO '{key}'"))?;
         }
         Ok(())
     }
 
-    fn set_vmcoreinfo_row(&mut self, os: Os, key: &str, value: &str, effects: &mut Effects) -> Result<()> {
-        let Some(lines) = self.vmcoreinfo_directory(os, "lines") else { return Ok(()) };
+    fn set_vmcoreinfo_row(
+        &mut self,
+        os: Os,
+        lines: u32,
+        key: &str,
+        value: &str,
+        effects: &mut Effects,
+    ) -> Result<()> {
         if !self.has_room(key, MAX_NODES) {
             return Ok(());
         }
@@ -79,7 +93,12 @@ impl Tree {
         match self.create_path(lines, key, AttrType::String, Hook::VmcoreinfoLine(os)) {
             Some(id) if self.node(id).kind != AttrType::String => Ok(()),
             Some(id) if self.filling && self.node(id).set => self.apply_vmcoreinfo_line(os, id, effects),
-            Some(id) => self.set(id, Value::from(value), false, effects),
+            Some(id) if self.node(id).set => self.set(id, Value::from(value), false, effects),
+            Some(id) => {
+                let value: Shared<str> = value.into();
+                self.give(id, Slot::Plain(Some(Value::String(value.clone()))), false);
+                self.follow_vmcoreinfo_row(os, key, value, effects)
+            }
             None => Ok(()),
         }
     }
@@ -88,8 +107,18 @@ impl Tree {
     pub(super) fn apply_vmcoreinfo_line(&mut self, os: Os, id: u32, effects: &mut Effects) -> Result<()> {
         self.all_translations_changed();
         let Some(lines) = self.vmcoreinfo_directory(os, "lines") else { return Ok(()) };
-        let key = self.path(id, lines);
         let Some(Value::String(value)) = self.plain_value(id) else { return Ok(()) };
+        self.follow_vmcoreinfo_row(os, &self.path(id, lines), value, effects)
+    }
+
+    /// The same; that translations changed is noted already.
+    fn follow_vmcoreinfo_row(
+        &mut self,
+        os: Os,
+        key: &str,
+        value: Shared<str>,
+        effects: &mut Effects,
+    ) -> Result<()> {
         if os == Os::Linux && key == "PAGESIZE" {
             if let Some(size) = parse_whole(&value, 10) {
                 return self
@@ -101,7 +130,7 @@ impl Tree {
                 .derive("linux.uts.release", Value::String(value), effects)
                 .context(|| "Cannot set UTS release");
         }
-        let Some((kind, symbol)) = typed_key(&key) else { return Ok(()) };
+        let Some((kind, symbol)) = typed_key(key) else { return Ok(()) };
         let value = match kind {
             "SYMBOL" => parse_whole(&value, 16).map(Value::Address),
             "LENGTH" | "NUMBER" | "OFFSET" | "SIZE" => parse_whole(&value, 0).map(Value::Number),
@@ -116,7 +145,11 @@ impl Tree {
         match self.create_path(directory, symbol, value.attr_type(), Hook::VmcoreinfoDerived(os)) {
             Some(id) if self.node(id).kind != value.attr_type() => Ok(()),
             Some(id) if self.filling && self.node(id).set => self.apply_vmcoreinfo_derived(os, id, effects),
-            Some(id) => self.set(id, value, false, effects),
+            Some(id) if self.node(id).set => self.set(id, value, false, effects),
+            Some(id) => {
+                self.give(id, Slot::Plain(Some(value)), false);
+                self.follow_vmcoreinfo_number(os, id, effects)
+            }
             None => Ok(()),
         }
     }
@@ -124,9 +157,13 @@ impl Tree {
     /// What follows from a new value of `SYMBOL.*`, `NUMBER.*` and the like.
     pub(super) fn apply_vmcoreinfo_derived(&mut self, os: Os, id: u32, effects: &mut Effects) -> Result<()> {
         self.all_translations_changed();
-        let is_phys_base = self
-            .vmcoreinfo_directory(os, "NUMBER")
-            .is_some_and(|numbers| self.child(numbers, "phys_base") == Some(id));
+        self.follow_vmcoreinfo_number(os, id, effects)
+    }
+
+    /// The same; that translations changed is noted already.
+    fn follow_vmcoreinfo_number(&mut self, os: Os, id: u32, effects: &mut Effects) -> Result<()> {
+        let is_phys_base = &*self.node(id).key == "phys_base"
+            && self.vmcoreinfo_directory(os, "NUMBER") == Some(self.node(id).parent);
         match self.plain_value(id) {
             Some(Value::Number(base)) if is_phys_base => {
                 self.derive("linux.phys_base", Value::Address(base), effects)
@@ -144,7 +181,7 @@ fn typed_key(key: &str) -> Option<(&str, &str)> {
 }
 
 /// Text up to the first NUL; what is not UTF-8 is replaced.
-fn until_nul(bytes: &[u8]) -> String {
+fn until_nul(bytes: &[u8]) -> Cow<'_, str> {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
+    String::from_utf8_lossy(&bytes[..end])
 }
