@@ -62,7 +62,9 @@ pub mod sync;
 pub mod xlat;
 
 pub use attr::{AttrEntry, AttrRef, AttrType, Bitmap, Blob, Value};
-pub use context::{Callbacks, CloneOptions, Context, FoundVmcoreinfo, SymbolValue, VmcoreinfoScan};
+pub use context::{
+    Callbacks, CloneOptions, Context, FoundVmcoreinfo, SymbolValue, VmcoreinfoScan, XenDomain, XenDomains,
+};
 pub use error::{Error, Result, Status};
 pub use format::{Packing, Space, Spaces};
 

@@ -89,6 +89,9 @@ pub enum Command {
         #[arg(value_name = "CPU")]
         cpu: Option<u64>,
     },
+    /// List the domains of a Xen machine, or what the dump of one domain has
+    #[command(after_help = help::DOMAINS)]
+    Domains(Domains),
     /// Write VMCOREINFO, what the kernel says of itself, or search memory for it
     #[command(after_help = help::VMCOREINFO)]
     Vmcoreinfo {
@@ -203,6 +206,19 @@ pub struct Read {
     pub raw: bool,
     #[command(flatten)]
     pub translation: Translation,
+}
+
+/// What to know about Xen.
+#[derive(Args)]
+pub struct Domains {
+    #[command(flatten)]
+    pub files: Files,
+    /// Take VMCOREINFO of the hypervisor from this file
+    #[arg(long, value_name = "TEXT")]
+    pub vmcoreinfo: Option<PathBuf>,
+    /// Set an attribute first, as in xen.phys_start=2000000 (may be repeated)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
 }
 
 /// A space of addresses.

@@ -11,6 +11,7 @@ Examples:
   kdumpfile read vmcore --symbol init_uts_ns 256
   kdumpfile xlat vmcore ffffffff81000000  the physical address of a virtual one
   kdumpfile regs vmcore                   registers of the CPUs
+  kdumpfile domains vmcore                what ran under Xen
 
 'sample:' in the place of a FILE is the built-in sample.
 Exit codes: 0 done, 1 the dump says no (data missing or corrupt), 2 wrong usage.";
@@ -127,6 +128,30 @@ Examples:
   kdumpfile regs --json vmcore | jq -r '.[].registers.rip'
 
 JSON: a list of {\"cpu\", \"pid\" (or null), \"registers\": {name: hex}}.";
+
+pub const DOMAINS: &str = "\
+Examples:
+  kdumpfile domains vmcore
+  kdumpfile domains guest.xc_core
+  kdumpfile domains --json vmcore | jq -r '.domains[] | select(.dom0) | .address'
+  kdumpfile domains vmcore --vmcoreinfo xen.txt
+
+When the hypervisor crashes, the dump has the memory of the whole machine. Where its
+list of domains is says the hypervisor's own VMCOREINFO ('kdumpfile vmcoreinfo --os
+xen'); the addresses are those of struct domain, as the hypervisor sees them, for
+'xlat --os xen' and 'read --virt --os xen'. A dump that Xen's tools made of a domain
+has that domain alone.
+The list ends where it cannot be read any further; the reason goes to standard error,
+and the exit code is 1.
+JSON (what is not known is null):
+  scope    \"system\" (the whole machine) or \"domain\"
+  version  of Xen
+  cpus     number of physical CPUs with registers in the dump
+  p2m_mfn  machine frame that leads to the frames of dom0 (hex)
+  domains  for \"system\" a list of {id, address (hex), dom0, name (of reserved ids)},
+           for \"domain\" one of {type (\"PV\"; \"HVM\", or any whose frames Xen
+           translates), vcpus, pages}
+  error    why the list is not complete, or null";
 
 pub const VMCOREINFO: &str = "\
 Examples:

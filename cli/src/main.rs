@@ -5,7 +5,7 @@
 //! | `args`, `help`, `number` | the command line, its help, numbers on it |
 //! | `open`, `raw` | files to dumps, raw images of memory too, and advice when that fails |
 //! | `translation`, `symbols` | what translating addresses takes |
-//! | `info`, `attr`, `pages`, `hash`, `read`, `xlat`, `maps`, `regs`, `vmcoreinfo` | one command each |
+//! | `info`, `attr`, `pages`, `hash`, `read`, `xlat`, `maps`, `regs`, `domains`, `vmcoreinfo` | one command each |
 //! | `codecs`, `walk`, `pte` | how pages are packed; page tables and their bits |
 //! | `output`, `progress` | standard output; standard error while it takes long |
 //! | `failure` | errors and exit codes |
@@ -19,6 +19,7 @@ use clap::Parser;
 mod args;
 mod attr;
 mod codecs;
+mod domains;
 mod failure;
 mod hash;
 mod help;
@@ -76,6 +77,7 @@ fn run(args: CommandLine, out: &mut Output) -> Result<()> {
             maps::run(&dump, json, out)
         }
         Command::Regs { set, cpu } => regs::run(&open(&set.files())?, cpu, json, out),
+        Command::Domains(args) => domains::run(&open(&args.files.files)?, &args, json, out),
         Command::Vmcoreinfo { files, scan, number, os } => {
             let dump = open(&files.files)?;
             match scan || number.is_some() {

@@ -57,6 +57,11 @@ pub fn run(dump: &Dump, wanted: Option<u64>, json: bool, out: &mut Output) -> Re
     Ok(())
 }
 
+/// The number of CPUs whose registers are known.
+pub fn cpus(context: &Context) -> Result<usize, Error> {
+    gather(context).map(|cpus| cpus.len())
+}
+
 /// The CPUs whose registers are known, by number.
 fn gather(context: &Context) -> Result<Vec<Cpu>, Error> {
     let mut cpus = Vec::new();

@@ -54,7 +54,8 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
 
 #[test]
 fn every_command_has_a_help_with_examples() {
-    for command in ["info", "attr", "pages", "hash", "read", "xlat", "maps", "regs", "vmcoreinfo"] {
+    for command in ["info", "attr", "pages", "hash", "read", "xlat", "maps", "regs", "domains", "vmcoreinfo"]
+    {
         let help = run(&[command, "--help"]).ok().text();
         assert!(help.contains("Examples:") && help.contains("JSON"), "{help}");
         assert!(help.contains(&format!("kdumpfile {command}")), "{help}");
@@ -65,7 +66,7 @@ fn every_command_has_a_help_with_examples() {
 
 #[test]
 fn a_missing_file_is_named_and_exits_with_1() {
-    for command in ["info", "attr", "pages", "hash", "maps", "regs", "vmcoreinfo"] {
+    for command in ["info", "attr", "pages", "hash", "maps", "regs", "domains", "vmcoreinfo"] {
         let done = run(&[command, "/nonexistent/vmcore"]);
         assert_eq!((done.code, done.stdout.len()), (Some(1), 0));
         let start = "kdumpfile: Cannot open /nonexistent/vmcore: No such file";

@@ -12,6 +12,7 @@
 //! threads it may move between them (it is `Send`), and each thread gets a
 //! clone.
 
+mod domains;
 mod frames;
 mod ostype;
 mod own;
@@ -22,6 +23,7 @@ mod scan;
 mod translate;
 mod vmcoreinfo;
 
+pub use domains::{XenDomain, XenDomains};
 pub use own::{Callbacks, SymbolValue};
 pub use scan::{FoundVmcoreinfo, VmcoreinfoScan};
 

@@ -16,6 +16,7 @@
 //! | an S390 stand-alone dump | [`s390dump::S390Builder`] |
 //! | a LiME or AVML image | [`lime::LimeBuilder`] |
 //! | a Xen domain from before ELF | [`xc_core::XcCoreBuilder`] |
+//! | a crashed hypervisor of Xen | [`xen::Hypervisor`] |
 //! | a state file of VMware | [`vmware::VmwareBuilder`] |
 //! | a flattened stream | [`flatten::Flattener`] |
 //! | a QEMU stream, a libvirt save image | [`qemu`] |
@@ -63,3 +64,4 @@ pub mod sadump;
 pub mod truth;
 pub mod vmware;
 pub mod xc_core;
+pub mod xen;
