@@ -330,6 +330,97 @@ fn symbol_callback_may_read_by_clones_of_the_context_that_it_is_given() {
     assert!(result.is_ok(), "{result:?}");
 }
 
+/// Only a symbol tells where the root is.
+fn without_a_root() -> Context {
+    let dump = opened();
+    dump.clear(Some("addrxlat.force.rootpgt")).unwrap();
+    set_text(&dump, "addrxlat.ostype", "linux").unwrap();
+    set(&dump, "addrxlat.force.version_code", 0x06_0100).unwrap();
+    dump.set("linux.phys_base", Value::Address(0)).unwrap();
+    dump
+}
+
+#[test]
+fn symbol_callback_that_clones_another_context_cannot_go_on_without_end() {
+    #[derive(Default)]
+    struct State {
+        context: Option<Context>,
+        depth: u32,
+        deepest: u32,
+        asked: u32,
+    }
+    for (own_translation, swallow) in [(false, false), (false, true), (true, false), (true, true)] {
+        let dump = without_a_root();
+        let state = Shared::new(Lock::new(State::default()));
+        let within = state.clone();
+        dump.set_callbacks(Callbacks {
+            symbol_value: Some(Shared::new(move |_: &Context, _: &str| {
+                let clone = {
+                    let mut state = within.lock();
+                    state.depth += 1;
+                    state.asked += 1;
+                    state.deepest = state.deepest.max(state.depth);
+                    assert!(state.depth < 100 && state.asked < 100_000, "set-ups without end");
+                    let options = CloneOptions::new().own_translation(own_translation);
+                    state.context.as_ref().map(|context| context.clone_with(options))
+                };
+                let read = match &clone {
+                    Some(clone) => clone.read(VIRTUAL, ADDRESS, &mut [0; 8]),
+                    None => Ok(()),
+                };
+                within.lock().depth -= 1;
+                read.and(Err(kdumpfile::Error::no_data("not known"))).map_err(|error| match swallow {
+                    true => kdumpfile::Error::no_data("not known"),
+                    false => error,
+                })
+            })),
+        });
+        // Not the context that is set up, nor made from it during the set-up.
+        state.lock().context = Some(dump.clone());
+        let case = format!("own {own_translation}, swallow {swallow}");
+        let set_up = dump.translation_system();
+        if !swallow {
+            let (status, text) = failure(set_up);
+            assert_eq!(status, Status::Busy, "{case}: {text}");
+            assert!(text.contains("Too many set-ups of address translation"), "{case}: {text}");
+        }
+        assert!(state.lock().deepest > 1, "{case}");
+        // It is over, and nothing is left behind.
+        let other = state.lock().context.take();
+        drop(other);
+        let asked = state.lock().asked;
+        set(&dump, "addrxlat.force.version_code", 0x06_0200).unwrap();
+        let _ = dump.translation_system();
+        assert!(state.lock().asked > asked, "{case}: the callback is asked again");
+        assert_eq!(state.lock().depth, 0, "{case}");
+    }
+}
+
+#[test]
+fn set_up_that_was_too_busy_is_tried_again() {
+    let dump = without_a_root();
+    let tries = Shared::new(Lock::new(0));
+    let count = tries.clone();
+    dump.set_callbacks(Callbacks {
+        symbol_value: Some(Shared::new(move |_: &Context, name: &str| {
+            if *count.lock() < 2 {
+                *count.lock() += 1;
+                return Err(kdumpfile::Error::new(Status::Busy, "wait for it"));
+            }
+            match name {
+                "init_top_pgt" => Ok(0xffff_ffff_8000_0000 + ROOTS[1]),
+                _ => Err(kdumpfile::Error::no_data("not in System.map")),
+            }
+        })),
+    });
+    for _ in 0..2 {
+        let (status, text) = failure(dump.translation_system());
+        assert!(status == Status::Busy && text.contains("wait for it"), "{status:?}: {text}");
+    }
+    dump.translation_system().unwrap();
+    assert_eq!(*tries.lock(), 2);
+}
+
 #[test]
 fn memory_of_arm_is_found_by_its_tables() {
     const RAM: u64 = 0x4820_0000;

@@ -14,7 +14,8 @@ use crate::sync::{Fault, Lock, MaybeSend, MaybeSync, Shared, SharedAny, WeakShar
 /// Closures of the same form are symbol callbacks. It is called with the
 /// context that needs the symbol, without any lock held, and may read from
 /// that context. As long as translation is being set up, neither the context nor
-/// clones of it that are made meanwhile translate anything.
+/// clones of it that are made meanwhile translate anything. One that asks other
+/// contexts of the same dump, which ask it again, is stopped with `Busy`.
 pub trait SymbolValue: MaybeSend + MaybeSync {
     /// The address of symbol `name`.
     ///

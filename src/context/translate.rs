@@ -9,7 +9,7 @@ use super::record::{DumpRecord, caps_of, full_addr, space_of};
 use super::{Context, frames};
 use crate::attr::{Attributes, Value};
 use crate::dump::{PageBuffers, Snapshot, translation_options};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Status};
 use crate::format::{Address, Space};
 use crate::sync::{Fault, Shared, broken};
 use crate::xlat::{self, Callbacks, Ctx, Kind, MethodIndex, System, os};
@@ -41,6 +41,8 @@ impl Context {
     /// # Errors
     /// What keeps the set-up from being complete, once: after that the system
     /// is there as far as it got, until something changes that it depends on.
+    /// `Busy` is told each time, and may be over when it is tried again; so are
+    /// too many set-ups that a symbol callback begins within one another.
     pub fn translation_system(&self) -> Result<Shared<System>> {
         self.call(|| {
             let snapshot = self.snapshot();
@@ -111,7 +113,19 @@ impl Context {
                 if broken(Fault::HalfBuilt) {
                     self.translation.keep(changes, Shared::default());
                 }
+                // One that has a callback which reads by other contexts may
+                // lead to set-ups without end.
+                let Some(_set_up) = self.dump.set_ups.begin() else {
+                    let text = "Too many set-ups of address translation within one another";
+                    return Err(Error::new(Status::Busy, text));
+                };
                 let (system, outcome) = self.set_up()?;
+                if let Err(busy) = &outcome
+                    && busy.status() == Status::Busy
+                {
+                    // It may succeed when it is tried again.
+                    return Err(busy.clone());
+                }
                 self.translation.keep(changes, system.clone());
                 if let Err(error) = outcome {
                     self.system.replace(Some((changes, system)));
@@ -210,7 +224,7 @@ impl Context {
         let source = full_addr(address);
         let caps = caps_of(snapshot).without(source.space);
         let run = self.xlat().run(Some(system), caps, source).map_err(xlat::Error::into_dump)?;
-        let no_space = || Error::new(crate::Status::AddrXlat, "Unrecognized address space");
+        let no_space = || Error::new(Status::AddrXlat, "Unrecognized address space");
         let space = space_of(run.target.space).ok_or_else(no_space)?;
         Ok((Address { space, value: run.target.addr }, run.endoff))
     }

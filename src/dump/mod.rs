@@ -32,7 +32,7 @@ use crate::cache::PageCache;
 use crate::error::{Error, Result, ResultExt, Status};
 use crate::format::{FORMATS, Format, Opening, Spaces, raw};
 use crate::io::{FileSet, MmapPolicy, Source};
-use crate::sync::{Counter, Fault, Lock, MaybeSend, MaybeSync, Shared, broken};
+use crate::sync::{Counter, Fault, Lock, MaybeSend, MaybeSync, Nesting, Shared, broken};
 
 pub(crate) use block::PageBuffers;
 pub(crate) use options::translation_options;
@@ -82,6 +82,8 @@ pub(crate) struct Dump {
     opener: Lock<Option<Shared<dyn OpenDescriptor>>>,
     /// Whether somebody is opening files just now.
     opening: Lock<bool>,
+    /// Set-ups of translation that are under way.
+    pub set_ups: Nesting,
 }
 
 /// One of the numbers that [`MmapPolicy`] keeps, as an attribute.
@@ -146,6 +148,7 @@ impl Dump {
             policy,
             opener: Lock::new(None),
             opening: Lock::new(false),
+            set_ups: Nesting::default(),
         }
     }
 

@@ -25,6 +25,23 @@ impl<T: Sync + ?Sized> MaybeSync for T {}
 /// Into how many parts with a lock each it is worth to split what threads share.
 pub const LOCKS_MAX: usize = 32;
 
+/// A lock around what decides nothing between threads: the checker need not try
+/// every order in which it is taken.
+#[derive(Default)]
+pub(crate) struct Unseen<T>(std::sync::Mutex<T>);
+
+impl<T> Unseen<T> {
+    /// Takes the lock.
+    pub fn lock(&self) -> std::sync::MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// All threads of a model are one to the system.
+pub(crate) fn caller() -> usize {
+    0
+}
+
 /// Exclusive access to a small piece of state.
 pub struct Lock<T>(loom::sync::Mutex<T>);
 

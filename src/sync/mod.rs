@@ -19,8 +19,10 @@
 //! meets a lock that its own caller holds.
 
 mod fault;
+mod nesting;
 
 pub use fault::*;
+pub(crate) use nesting::Nesting;
 
 cfg_if::cfg_if! {
     if #[cfg(loom)] {

@@ -19,6 +19,14 @@ impl<T: ?Sized> MaybeSync for T {}
 /// there is one thread.
 pub const LOCKS_MAX: usize = 1;
 
+/// A lock around what decides nothing between threads.
+pub(crate) type Unseen<T> = Lock<T>;
+
+/// There is one thread.
+pub(crate) fn caller() -> usize {
+    0
+}
+
 /// Exclusive access to a small piece of state.
 #[derive(Default)]
 pub struct Lock<T>(RefCell<T>);

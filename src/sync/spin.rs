@@ -18,6 +18,14 @@ impl<T: Sync + ?Sized> MaybeSync for T {}
 /// Into how many parts with a lock each it is worth to split what threads share.
 pub const LOCKS_MAX: usize = 32;
 
+/// A lock around what decides nothing between threads.
+pub(crate) type Unseen<T> = Lock<T>;
+
+/// Without an operating system nothing tells threads apart.
+pub(crate) fn caller() -> usize {
+    0
+}
+
 /// Exclusive access to a small piece of state.
 #[derive(Default)]
 pub struct Lock<T>(spin::Mutex<T>);

@@ -19,6 +19,18 @@ impl<T: Sync + ?Sized> MaybeSync for T {}
 /// Into how many parts with a lock each it is worth to split what threads share.
 pub const LOCKS_MAX: usize = 32;
 
+/// A lock around what decides nothing between threads.
+pub(crate) type Unseen<T> = Lock<T>;
+
+std::thread_local! {
+    static HERE: u8 = const { 0 };
+}
+
+/// A number that no other thread has.
+pub(crate) fn caller() -> usize {
+    HERE.with(|here| core::ptr::from_ref(here).addr())
+}
+
 /// Exclusive access to a small piece of state.
 #[derive(Default)]
 pub struct Lock<T>(std::sync::Mutex<T>);
