@@ -15,6 +15,8 @@ enum On {
     Huge,
     /// Those that point to another table.
     Table,
+    /// Those that point to entries of huge pages (POWER).
+    HugeTable,
 }
 
 /// A row: bits `shift..shift + width`.
@@ -42,14 +44,20 @@ struct Meaning {
     valid: [u64; 2],
     invalid: bool,
     bits: &'static [Bits],
+    /// Whether an entry that maps no page points to entries of huge pages.
+    huge_table: fn(u64) -> bool,
 }
 
-use On::{Any, Huge, Leaf, Page, Table};
+/// There is no such thing.
+const NEVER: fn(u64) -> bool = |_| false;
+
+use On::{Any, Huge, HugeTable, Leaf, Page, Table};
 
 /// Intel SDM volume 3, "Paging".
 const X86: Meaning = Meaning {
     valid: [1, 1],
     invalid: false,
+    huge_table: NEVER,
     bits: &[
         bit(Any, 0, "present"),
         bit(Any, 1, "writable"),
@@ -71,6 +79,7 @@ const X86: Meaning = Meaning {
 const IA32: Meaning = Meaning {
     valid: [1, 1],
     invalid: false,
+    huge_table: NEVER,
     bits: &[
         bit(Any, 0, "present"),
         bit(Any, 1, "writable"),
@@ -91,6 +100,7 @@ const IA32: Meaning = Meaning {
 const ARM64: Meaning = Meaning {
     valid: [1, 1],
     invalid: false,
+    huge_table: NEVER,
     bits: &[
         bit(Any, 0, "valid"),
         bit(Table, 1, "table"),
@@ -118,6 +128,7 @@ const ARM64: Meaning = Meaning {
 const ARM: Meaning = Meaning {
     valid: [3, 3],
     invalid: false,
+    huge_table: NEVER,
     bits: &[
         bit(Page, 0, "xn"),
         bit(Leaf, 2, "bufferable"),
@@ -142,6 +153,7 @@ const ARM: Meaning = Meaning {
 const RISCV: Meaning = Meaning {
     valid: [1, 1],
     invalid: false,
+    huge_table: NEVER,
     bits: &[
         bit(Any, 0, "valid"),
         bit(Any, 1, "readable"),
@@ -161,6 +173,7 @@ const RISCV: Meaning = Meaning {
 const S390X: Meaning = Meaning {
     valid: [1 << 10, 1 << 5],
     invalid: true,
+    huge_table: NEVER,
     bits: &[
         bit(Leaf, 8, "nx"),
         bit(Any, 9, "protected"),
@@ -175,6 +188,7 @@ const S390X: Meaning = Meaning {
 const RADIX: Meaning = Meaning {
     valid: [1 << 63, 1 << 63],
     invalid: false,
+    huge_table: NEVER,
     bits: &[
         bit(Any, 63, "valid"),
         bit(Leaf, 62, "leaf"),
@@ -189,10 +203,127 @@ const RADIX: Meaning = Meaning {
     ],
 };
 
+/// Linux since 4.6 on POWER with a hash table: `_PAGE_*` as with a radix tree
+/// (`arch/powerpc/include/asm/book3s/64/pgtable.h`). Nothing but the address
+/// of a table tells that there is one.
+const HASH: Meaning = Meaning {
+    valid: [1 << 63, u64::MAX],
+    invalid: false,
+    huge_table: |entry| entry & 0x3f != 0,
+    bits: &[
+        bit(Leaf, 63, "valid"),
+        bit(Leaf, 62, "leaf"),
+        bit(Leaf, 2, "readable"),
+        bit(Leaf, 1, "writable"),
+        bit(Leaf, 0, "executable"),
+        bit(Leaf, 3, "privileged"),
+        field(Leaf, 4, 2, "attr"),
+        bit(Leaf, 7, "changed"),
+        bit(Leaf, 8, "referenced"),
+        field(HugeTable, 2, 4, "huge-size"),
+    ],
+};
+
+/// Linux before that. `_PAGE_EXEC` is the opposite of the processor's bit
+/// (`arch/powerpc/include/asm/pte-hash64.h` and `pte-hash64-64k.h` of 3.9). The
+/// bits above 11 say where in the hash table the page is; what bit 10 is depends
+/// on the page size.
+const HASH_3_9_64K: Meaning = Meaning {
+    // The present bit is not needed for an address.
+    valid: [u64::MAX, u64::MAX],
+    invalid: false,
+    huge_table: |entry| entry >> 63 == 0,
+    bits: &[
+        bit(Leaf, 0, "present"),
+        bit(Leaf, 1, "user"),
+        bit(Leaf, 2, "executable"),
+        bit(Leaf, 3, "guarded"),
+        bit(Leaf, 4, "coherent"),
+        bit(Leaf, 5, "uncached"),
+        bit(Leaf, 6, "write-through"),
+        bit(Leaf, 7, "dirty"),
+        bit(Leaf, 8, "accessed"),
+        bit(Leaf, 9, "writable"),
+        bit(Leaf, 10, "special"),
+        bit(Leaf, 11, "busy"),
+        field(Leaf, 12, 16, "hashed"),
+        bit(Leaf, 28, "combo"),
+        bit(Leaf, 29, "4k-pfn"),
+        bit(Table, 63, "table"),
+        field(HugeTable, 2, 4, "huge-size"),
+    ],
+};
+
+/// The same with pages of 4 KiB (`pte-hash64-4k.h`).
+const HASH_3_9_4K: Meaning = Meaning {
+    valid: [1, u64::MAX],
+    invalid: false,
+    huge_table: |entry| entry >> 63 == 0,
+    bits: &[
+        bit(Leaf, 0, "present"),
+        bit(Leaf, 1, "user"),
+        bit(Leaf, 2, "executable"),
+        bit(Leaf, 3, "guarded"),
+        bit(Leaf, 4, "coherent"),
+        bit(Leaf, 5, "uncached"),
+        bit(Leaf, 6, "write-through"),
+        bit(Leaf, 7, "dirty"),
+        bit(Leaf, 8, "accessed"),
+        bit(Leaf, 9, "writable"),
+        bit(Leaf, 10, "hashed"),
+        bit(Leaf, 11, "busy"),
+        bit(Leaf, 16, "special"),
+        bit(Table, 63, "table"),
+        field(HugeTable, 2, 4, "huge-size"),
+    ],
+};
+
+/// From 3.10 to 4.4, with pages of either size; bit 10 as above.
+const HASH_3_10: Meaning = Meaning {
+    valid: [1, u64::MAX],
+    invalid: false,
+    huge_table: NEVER,
+    bits: &[
+        bit(Leaf, 0, "present"),
+        bit(Leaf, 1, "user"),
+        bit(Leaf, 2, "executable"),
+        bit(Leaf, 3, "guarded"),
+        bit(Leaf, 4, "coherent"),
+        bit(Leaf, 5, "uncached"),
+        bit(Leaf, 6, "write-through"),
+        bit(Leaf, 7, "dirty"),
+        bit(Leaf, 8, "accessed"),
+        bit(Leaf, 9, "writable"),
+        bit(Leaf, 11, "busy"),
+    ],
+};
+
+/// 4.5 (`arch/powerpc/include/asm/book3s/64/hash.h`).
+const HASH_4_5: Meaning = Meaning {
+    valid: [2, u64::MAX],
+    invalid: false,
+    huge_table: NEVER,
+    bits: &[
+        bit(Leaf, 0, "leaf"),
+        bit(Leaf, 1, "present"),
+        bit(Leaf, 2, "user"),
+        bit(Leaf, 3, "executable"),
+        bit(Leaf, 4, "guarded"),
+        bit(Leaf, 5, "uncached"),
+        bit(Leaf, 6, "write-through"),
+        bit(Leaf, 7, "dirty"),
+        bit(Leaf, 8, "accessed"),
+        bit(Leaf, 9, "writable"),
+        bit(Leaf, 10, "hashed"),
+        bit(Leaf, 11, "busy"),
+    ],
+};
+
 /// LoongArch reference manual volume 1, and what Linux adds (7, 8, 10).
 const LOONGARCH: Meaning = Meaning {
     valid: [1 << 7 | 1 << 10, u64::MAX],
     invalid: false,
+    huge_table: NEVER,
     bits: &[
         bit(Leaf, 0, "valid"),
         bit(Leaf, 1, "dirty"),
@@ -219,6 +350,11 @@ fn meaning(format: PteFormat) -> Option<&'static Meaning> {
         PteFormat::Riscv32 | PteFormat::Riscv64 => &RISCV,
         PteFormat::S390x => &S390X,
         PteFormat::Ppc64Radix => &RADIX,
+        PteFormat::Ppc64LinuxRpn30 => &HASH_3_9_64K,
+        PteFormat::Ppc64LinuxRpn17 => &HASH_3_9_4K,
+        PteFormat::Ppc64Linux3_10 => &HASH_3_10,
+        PteFormat::Ppc64Linux4_5 => &HASH_4_5,
+        PteFormat::Ppc64Linux4_6 | PteFormat::Ppc64Linux4_7 | PteFormat::Ppc64LinuxHash => &HASH,
         PteFormat::LoongArch64 => &LOONGARCH,
         _ => return None,
     })
@@ -232,12 +368,14 @@ pub fn flags(format: PteFormat, entry: u64, level: usize, leaf: bool) -> Vec<Str
         // What the other bits mean is up to the kernel: swap, migration.
         return vec![if entry == 0 { "none" } else { "not-present" }.into()];
     }
+    let huge_table = !leaf && (meaning.huge_table)(entry);
     let concerns = |bits: &&Bits| match bits.on {
         Any => true,
         Leaf => leaf,
         Page => leaf && level == 1,
         Huge => leaf && level > 1,
-        Table => !leaf,
+        Table => !leaf && !huge_table,
+        HugeTable => huge_table,
     };
     let show = |bits: &Bits| {
         let value = entry >> bits.shift & ((1 << bits.width) - 1);
@@ -290,6 +428,44 @@ mod tests {
             text(PteFormat::Ppc64Radix, 0xc000_0000_0000_018f, 2, true),
             "valid leaf readable writable executable privileged changed referenced"
         );
+    }
+
+    #[test]
+    fn each_generation_of_hash_tables_on_power_has_its_own_bits() {
+        let page: u64 = 0x1234 << 30 | 0x0500_0000 | 0x3b7;
+        let old = "present user executable coherent uncached dirty accessed writable";
+        for (format, expected) in [
+            (PteFormat::Ppc64LinuxRpn30, format!("{old} hashed=20480")),
+            (PteFormat::Ppc64LinuxRpn17, old.to_string()),
+            (PteFormat::Ppc64Linux3_10, old.to_string()),
+            (PteFormat::Ppc64Linux4_5, "leaf present user guarded uncached dirty accessed writable".into()),
+        ] {
+            assert_eq!(text(format, page, 1, true), expected, "{format:?}");
+        }
+        assert_eq!(text(PteFormat::Ppc64LinuxRpn30, 0x3000_0401, 2, true), "present special combo 4k-pfn");
+        let table = 0xc000_0000_0123_0000;
+        for format in [PteFormat::Ppc64LinuxRpn30, PteFormat::Ppc64LinuxRpn17] {
+            assert_eq!(text(format, table, 3, false), "table", "{format:?}");
+            assert_eq!(text(format, 0x4000_0000_0123_002c, 3, false), "huge-size=11", "{format:?}");
+        }
+        for format in [PteFormat::Ppc64Linux4_6, PteFormat::Ppc64Linux4_7, PteFormat::Ppc64LinuxHash] {
+            let page = text(format, 0xc000_0000_0000_018e, 1, true);
+            assert_eq!(page, "valid leaf readable writable privileged changed referenced");
+            assert_eq!(text(format, 0x8000_0000_0123_0000, 2, false), "");
+            assert_eq!(text(format, 0x0123_0014, 2, false), "huge-size=5");
+            assert_eq!(text(format, 0x4000_0000_0000_0001, 1, true), "not-present");
+        }
+        // Without its present bit this one is translated all the same.
+        assert_eq!(text(PteFormat::Ppc64LinuxRpn30, 1 << 30, 1, true), "");
+        assert_eq!(text(PteFormat::Ppc64Linux3_10, 1 << 30, 1, true), "not-present");
+    }
+
+    #[test]
+    fn every_format_of_page_tables_has_a_meaning() {
+        for format in PteFormat::ALL {
+            let frames = matches!(format, PteFormat::None | PteFormat::Pfn32 | PteFormat::Pfn64);
+            assert_eq!(meaning(format).is_none(), frames, "{format:?}");
+        }
     }
 
     #[test]
