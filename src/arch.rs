@@ -95,7 +95,6 @@ impl Arch {
             "arm64" => Arch::Aarch64,
             // Exact names; the canonical ones that are no `uname -m` stay out.
             "ia32" | "arm" => return (machine == "arm").then_some(Arch::Arm),
-            "loongarch64" => return None,
             name => match Arch::from_name(name) {
                 Some(arch) => arch,
                 None if name.starts_with("arm") => Arch::Arm,
@@ -235,7 +234,8 @@ mod tests {
             ("aarch64", Some(Arch::Aarch64)),
             ("armv7l", Some(Arch::Arm)),
             ("S390X", None),
-            ("loongarch64", None),
+            ("loongarch64", Some(Arch::Loongarch64)),
+            ("loongarch32", None),
             ("", None),
         ] {
             assert_eq!(Arch::from_uts_machine(machine), arch, "{machine}");
