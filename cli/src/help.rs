@@ -118,7 +118,8 @@ JSON: {\"os\", \"arch\", \"maps\", \"methods\", \"regions\", \"error\"}; address
   maps     list of {name, from (space), ranges: [{first, last, method (null: none)}]}
   methods  list of {name, to (space), kind} and, by kind, offset (linear); format,
            root, pte_mask (page table); elements (lookup); base, shift (array)
-  regions  list of {name, first, last (null: not known), source}
+  regions  list of {name, first, last (null: not known), source: a method, what the
+           kernel exports, or the documentation of places that this kernel never moves}
   error    why the set-up is not complete, or null";
 
 pub const REGS: &str = "\

@@ -6,7 +6,7 @@
 //! | `open`, `raw` | files to dumps, raw images of memory too, and advice when that fails |
 //! | `translation`, `symbols` | what translating addresses takes |
 //! | `info`, `attr`, `pages`, `hash`, `read`, `xlat`, `maps`, `regs`, `domains`, `vmcoreinfo` | one command each |
-//! | `codecs`, `walk`, `pte` | how pages are packed; page tables and their bits |
+//! | `codecs`, `walk`, `pte`, `regions` | how pages are packed; page tables and their bits; places of the kernel |
 //! | `output`, `progress` | standard output; standard error while it takes long |
 //! | `failure` | errors and exit codes |
 
@@ -33,6 +33,7 @@ mod progress;
 mod pte;
 mod raw;
 mod read;
+mod regions;
 mod regs;
 mod symbols;
 mod translation;

@@ -2,23 +2,16 @@
 
 use std::io::Write;
 
+use kdumpfile::Error;
 use kdumpfile::xlat::{Kind, MapIndex, Method, MethodIndex};
-use kdumpfile::{Context, Error, Space};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, Result};
 use crate::open::Dump;
 use crate::output::{Output, printable};
+use crate::regions::{Region, regions};
 use crate::translation::{Tables, full};
 use crate::xlat::span;
-
-/// A part of the address space with a purpose.
-struct Region {
-    name: &'static str,
-    first: u64,
-    last: Option<u64>,
-    source: String,
-}
 
 /// What the methods of the kernel are for.
 const PURPOSES: [(MethodIndex, &str); 8] = [
@@ -31,18 +24,6 @@ const PURPOSES: [(MethodIndex, &str); 8] = [
     (MethodIndex::MACHPHYS_KPHYS, "machine to kernel"),
     (MethodIndex::KPHYS_MACHPHYS, "kernel to machine"),
 ];
-
-/// Regions whose bounds the kernel exports as numbers; the end is the first
-/// address behind.
-const NUMBERS: [(&str, &str, &str); 4] = [
-    ("modules", "MODULES_VADDR", "MODULES_END"),
-    ("vmalloc", "VMALLOC_START", "VMALLOC_END"),
-    ("vmemmap", "VMEMMAP_START", "VMEMMAP_END"),
-    ("kernel image", "KERNEL_LINK_ADDR", ""),
-];
-
-/// Variables of x86_64 that hold the first address of a region.
-const VARIABLES: [(&str, &str); 2] = [("vmalloc", "vmalloc_base"), ("vmemmap", "vmemmap_base")];
 
 /// Lists maps, methods and regions.
 pub fn run(dump: &Dump, json: bool, out: &mut Output) -> Result<()> {
@@ -89,41 +70,6 @@ fn methods(tables: &Tables) -> impl Iterator<Item = (MethodIndex, &Method)> {
         let method = tables.system.method(index)?;
         (!method.is_none()).then_some((index, method))
     })
-}
-
-fn regions(context: &Context, tables: &Tables) -> Vec<Region> {
-    let mut regions = Vec::new();
-    let map = tables.system.map(MapIndex::KvPhys).or(tables.system.map(MapIndex::Hw));
-    for range in map.iter().flat_map(|map| map.ranges()) {
-        let named = [MethodIndex::DIRECT, MethodIndex::KTEXT, MethodIndex::VMEMMAP];
-        if let Some((_, name)) =
-            PURPOSES.iter().find(|row| row.0 == range.method && named.contains(&range.method))
-        {
-            let source = format!("method {}", method_name(range.method));
-            regions.push(Region { name, first: range.first, last: Some(range.last), source });
-        }
-    }
-    let os = context.string("addrxlat.ostype").unwrap_or_default();
-    let number = |name: &str| context.number(&format!("{os}.vmcoreinfo.NUMBER.{name}")).ok();
-    for (name, first, end) in NUMBERS {
-        if let Some(start) = number(first) {
-            let last = number(end).map(|end| end.wrapping_sub(1)).filter(|last| *last >= start);
-            regions.push(Region { name, first: start, last, source: format!("NUMBER({first})") });
-        }
-    }
-    if context.string("arch.name").is_ok_and(|arch| arch == "x86_64") {
-        for (name, variable) in VARIABLES {
-            let mut bytes = [0; 8];
-            if let Ok(address) = context.symbol_value(variable)
-                && context.read(Space::KernelVirtual, address, &mut bytes).is_ok()
-            {
-                let first = u64::from_le_bytes(bytes);
-                regions.push(Region { name, first, last: None, source: variable.into() });
-            }
-        }
-    }
-    regions.sort_by_key(|region| region.first);
-    regions
 }
 
 fn write_json(

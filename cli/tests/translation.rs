@@ -418,8 +418,21 @@ fn maps_name_the_regions_of_the_kernel() {
         .iter()
         .map(|region| (&region["name"], &region["first"]))
         .collect();
-    let expected = [("direct map", "ffff888000000000"), ("kernel text", "ffffffff81000000")];
-    assert_eq!(regions.len(), 2);
+    // The sample's kernel was booted without KASLR.
+    let expected = [
+        ("LDT remap", "ffff880000000000"),
+        ("direct map", "ffff888000000000"),
+        ("vmalloc", "ffffc90000000000"),
+        ("vmemmap", "ffffea0000000000"),
+        ("cpu entry area", "fffffe0000000000"),
+        ("espfix stacks", "ffffff0000000000"),
+        ("EFI", "ffffffef00000000"),
+        ("kernel text", "ffffffff81000000"),
+        ("modules", "ffffffffc0000000"),
+        ("fixmap", "ffffffffff000000"),
+        ("vsyscall", "ffffffffff600000"),
+    ];
+    assert_eq!(regions.len(), expected.len());
     for (region, expected) in regions.iter().zip(expected) {
         assert_eq!((region.0, region.1), (&json!(expected.0), &json!(expected.1)));
     }
@@ -443,6 +456,40 @@ fn regions_that_the_kernel_exports_are_listed() {
         "name": "modules", "first": "ffff800000000000", "last": "ffff800007ffffff", "source": "NUMBER(MODULES_VADDR)"
     });
     assert!(regions.contains(&expected), "{maps:#}");
+}
+
+#[test]
+fn addresses_of_the_ground_truth_are_in_the_regions_that_they_belong_to() {
+    let mut checked = 0;
+    for dump in real_dumps() {
+        let options = options(&dump);
+        let mut args = vec!["--json"];
+        args.extend(options.iter().map(String::as_str));
+        let maps = run_on(&dump, "maps", &args).json();
+        for (name, (address, _)) in expected(&dump).iter().filter(|(_, row)| row.1.is_some()) {
+            let kinds = match name.split_once(':') {
+                // The kernel's list of vmalloc areas has those of modules.
+                Some(("vmalloc", _)) => &["vmalloc", "modules"][..],
+                Some(("vmemmap", _)) => &["vmemmap"],
+                _ if name.ends_with(']') => &["modules"],
+                _ => continue,
+            };
+            let regions = maps["regions"].as_array().unwrap();
+            let known = |kind: &&&str| regions.iter().any(|region| region["name"] == **kind);
+            if kinds.iter().filter(known).count() < kinds.len() {
+                continue;
+            }
+            let address = u64::from_str_radix(address, 16).unwrap();
+            let fits = |region: &Value| {
+                let last = if region["last"].is_null() { u64::MAX } else { hex(&region["last"]) };
+                kinds.iter().any(|kind| region["name"] == *kind)
+                    && (hex(&region["first"])..=last).contains(&address)
+            };
+            assert!(regions.iter().any(fits), "{}: {name}: {address:x}: {maps:#}", dump.name);
+            checked += 1;
+        }
+    }
+    eprintln!("{checked} addresses are in their regions");
 }
 
 #[test]
