@@ -30,6 +30,8 @@ JSON (what is not known is null):
   arch           name, inferred (from what, if the dump does not say it),
                  byte_order (\"little\", \"big\"), pointer_bytes, page_bytes
   kernel         sysname, release, version, machine, nodename, build_id
+  layout         os (\"linux\", \"xen\"), page_tables (format and bits of an address), and
+                 direct_map, kernel_text: {first, last} in hex; 'maps' shows all of it
   crash_time     unix (seconds), utc
   memory         ram_pages, present_pages, excluded_pages (RAM that is not present), max_pfn
   codecs         pages (codec -> number), looked_at (pages), sampled (whether not

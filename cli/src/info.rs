@@ -6,6 +6,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use kdumpfile::xlat::{Kind, MapIndex, MethodIndex};
 use kdumpfile::{Context, Error, Value};
 use serde_json::json;
 
@@ -13,7 +14,7 @@ use crate::codecs::CodecMix;
 use crate::failure::Result;
 use crate::open::{Dump, SAMPLE};
 use crate::output::{self, Output, printable};
-use crate::{attr, pages};
+use crate::{attr, pages, translation};
 
 /// CPUs that the text shows.
 const CPUS_SHOWN: usize = 16;
@@ -30,6 +31,7 @@ struct Info {
     description: Option<String>,
     arch: Arch,
     kernel: Kernel,
+    layout: Layout,
     crash_time: Option<i64>,
     memory: Memory,
     codecs: Option<CodecMix>,
@@ -53,6 +55,17 @@ struct Kernel {
     machine: Option<String>,
     nodename: Option<String>,
     build_id: Option<String>,
+}
+
+/// How virtual addresses of the kernel are translated.
+#[derive(Default)]
+struct Layout {
+    os: Option<String>,
+    /// Format of the page tables, and the bits of an address that they take.
+    page_tables: Option<String>,
+    /// First and last address.
+    direct_map: Option<(u64, u64)>,
+    kernel_text: Option<(u64, u64)>,
 }
 
 /// Numbers of pages.
@@ -100,6 +113,7 @@ fn number(context: &Context, path: &str) -> Option<u64> {
 
 fn gather(dump: &Dump, files: &[PathBuf]) -> Info {
     let context = &dump.context;
+    let layout = layout(dump);
     let files = match files {
         [] => vec![SAMPLE.to_string()],
         files => files.iter().map(|file| file.display().to_string()).collect(),
@@ -130,6 +144,7 @@ fn gather(dump: &Dump, files: &[PathBuf]) -> Info {
             nodename: uts("nodename").filter(|name| name != "(none)"),
             build_id: line("BUILD-ID"),
         },
+        layout,
         crash_time: line("CRASHTIME").and_then(|text| text.parse().ok()),
         codecs: codecs(context, &memory),
         memory,
@@ -138,6 +153,36 @@ fn gather(dump: &Dump, files: &[PathBuf]) -> Info {
         missing,
     };
     with_missing(context, info)
+}
+
+/// The layout, if it is evident whose it is. Knowing that lets the library read
+/// more from memory, such as the names of a Linux system.
+fn layout(dump: &Dump) -> Layout {
+    let context = &dump.context;
+    if string(context, "addrxlat.ostype").is_none() {
+        match translation::evident_os(context) {
+            Some(os) => translation::set_os(context, os),
+            None => return Layout::default(),
+        }
+    }
+    // What is missing is not shown; 'maps' says why.
+    let _ = context.translation_system();
+    let system = context.translation_system().unwrap_or_default();
+    let page_tables = system.method(MethodIndex::PGT).and_then(|method| match &method.kind {
+        Kind::Pgt(table) => Some(format!("{:?}", table.form)),
+        _ => None,
+    });
+    let region = |wanted: MethodIndex| {
+        let map = system.map(MapIndex::KvPhys)?;
+        let range = map.ranges().find(|range| range.method == wanted)?;
+        Some((range.first, range.last))
+    };
+    Layout {
+        os: string(context, "addrxlat.ostype"),
+        page_tables,
+        direct_map: region(MethodIndex::DIRECT),
+        kernel_text: region(MethodIndex::KTEXT),
+    }
 }
 
 fn memory(context: &Context, missing: &mut Vec<Missing>) -> Memory {
@@ -229,11 +274,14 @@ fn with_missing(context: &Context, mut info: Info) -> Info {
 }
 
 fn to_json(info: &Info) -> serde_json::Value {
-    let Info { arch, kernel, memory, .. } = info;
+    let Info { arch, kernel, layout, memory, .. } = info;
     let crash_time = info.crash_time.map(|unix| json!({"unix": unix, "utc": output::utc(unix)}));
     let cpu = |cpu: &Cpu| {
         let (register, value) = cpu.pointer.map(|(name, value)| (name, format!("{value:x}"))).unzip();
         json!({"cpu": cpu.number, "pid": cpu.pid, "register": register, "value": value})
+    };
+    let range = |range: Option<(u64, u64)>| {
+        range.map(|(first, last)| json!({"first": format!("{first:x}"), "last": format!("{last:x}")}))
     };
     let missing = |missing: &Missing| json!({"what": missing.what, "text": missing.text});
     json!({
@@ -255,6 +303,12 @@ fn to_json(info: &Info) -> serde_json::Value {
             "machine": kernel.machine,
             "nodename": kernel.nodename,
             "build_id": kernel.build_id,
+        },
+        "layout": {
+            "os": layout.os,
+            "page_tables": layout.page_tables,
+            "direct_map": range(layout.direct_map),
+            "kernel_text": range(layout.kernel_text),
         },
         "crash_time": crash_time,
         "memory": {
@@ -305,6 +359,7 @@ fn show(info: &Info, out: &mut Output) -> std::io::Result<()> {
             row(out, title, text)?;
         }
     }
+    show_layout(&info.layout, out)?;
     let crashed = match info.crash_time {
         Some(unix) => output::utc(unix).unwrap_or_else(|| format!("{unix} seconds after 1970")),
         None => "time not recorded".into(),
@@ -329,6 +384,21 @@ fn show(info: &Info, out: &mut Output) -> std::io::Result<()> {
         let text = printable(&missing.text).into_owned();
         let text = out.warning(&text).into_owned();
         row_raw(out, std::mem::take(&mut title), &text)?;
+    }
+    Ok(())
+}
+
+fn show_layout(layout: &Layout, out: &mut Output) -> std::io::Result<()> {
+    let Some(os) = &layout.os else { return Ok(()) };
+    let mut text = os.clone();
+    if let Some(tables) = &layout.page_tables {
+        text.push_str(&format!(", page tables {tables}"));
+    }
+    row(out, "Layout", &text)?;
+    for (name, range) in [("direct map", layout.direct_map), ("kernel text", layout.kernel_text)] {
+        if let Some((first, last)) = range {
+            row(out, "", &format!("{name} {first:016x}-{last:016x}"))?;
+        }
     }
     Ok(())
 }

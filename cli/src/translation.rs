@@ -47,14 +47,28 @@ pub fn set_os(context: &Context, os: Os) {
     let _ = context.set("addrxlat.ostype", Value::from(os.name()));
 }
 
+fn shows_linux(context: &Context) -> bool {
+    context.get("linux.vmcoreinfo.raw").is_ok()
+        || context.string("linux.uts.sysname").is_ok_and(|name| name == "Linux")
+}
+
+/// The system that the dump shows beyond doubt: by VMCOREINFO, by the names of
+/// the system, by notes of the hypervisor. Linux goes first, as below.
+pub fn evident_os(context: &Context) -> Option<Os> {
+    let xen =
+        context.get("xen.vmcoreinfo.raw").is_ok() || context.number("xen.type").is_ok_and(|kind| kind == 1);
+    match shows_linux(context) {
+        true => Some(Os::Linux),
+        false => xen.then_some(Os::Xen),
+    }
+}
+
 /// What the dump shows. A hypervisor has VMCOREINFO of its own; a dump of the
 /// whole machine has that of the kernel of domain 0 as well, which is what most
 /// people look for. Linux is also the best guess where nothing tells: without
 /// any system nothing can be translated.
 pub fn guess_os(context: &Context) -> Os {
-    let linux = context.get("linux.vmcoreinfo.raw").is_ok()
-        || context.string("linux.uts.sysname").is_ok_and(|name| name == "Linux");
-    match !linux && context.get("xen.vmcoreinfo.raw").is_ok() {
+    match !shows_linux(context) && context.get("xen.vmcoreinfo.raw").is_ok() {
         true => Os::Xen,
         false => Os::Linux,
     }

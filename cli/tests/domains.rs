@@ -104,6 +104,19 @@ fn a_dump_of_one_domain_has_that_domain() {
 }
 
 #[test]
+fn info_shows_the_layout_of_a_hypervisor() {
+    let path = file("xen-info", &hypervisor().build());
+    let info = run(&["info".as_ref(), "--json".as_ref(), path.as_os_str()]).ok().json();
+    let layout = json!({
+        "os": "xen",
+        "page_tables": "x86_64:12,9,9,9,9",
+        "direct_map": {"first": "ffff830000000000", "last": "ffff87ffffffffff"},
+        "kernel_text": {"first": "ffff82d080000000", "last": "ffff82d0bfffffff"},
+    });
+    assert_eq!(info["layout"], layout);
+}
+
+#[test]
 fn what_is_not_of_xen_says_so() {
     let done = run(&["domains", "sample:"]);
     assert_eq!((done.code, done.stdout.len()), (Some(1), 0));

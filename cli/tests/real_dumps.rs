@@ -117,6 +117,12 @@ fn info_knows_kernel_and_memory_and_time() {
         assert_eq!(info["kernel"]["release"], json!(release), "{}", dump.name);
         assert_eq!(info["arch"]["name"], truth.arch(), "{}", dump.name);
         assert_eq!(info["memory"]["present_pages"], report.pages().unwrap().read_ok, "{}", dump.name);
+        // Beyond doubt, unless nothing but memory is in it.
+        let evident = report.string("linux.vmcoreinfo.lines.OSRELEASE").is_some()
+            || report.string("linux.uts.sysname").as_deref() == Some("Linux");
+        let os = evident.then_some("linux");
+        assert_eq!(info["layout"]["os"], json!(os), "{}", dump.name);
+        assert_eq!(info["layout"]["page_tables"].is_string(), evident, "{}", dump.name);
         let time = report.string("linux.vmcoreinfo.lines.CRASHTIME").map(|text| text.parse::<i64>().unwrap());
         assert_eq!(info["crash_time"].get("unix").and_then(Value::as_i64), time, "{}", dump.name);
         let text = run_on(&dump, "info", &[]).ok().text();

@@ -13,7 +13,8 @@ const RELEASE: &str = "6.1.0-50-cloud-amd64";
 #[test]
 fn info_without_a_file_shows_the_sample_and_says_so() {
     let text = run(&["info"]).ok().text();
-    for said in ["sample", RELEASE, "x86_64", "371 pages", "CPU 1: pid 2", "Compressed KDUMP"] {
+    let layout = "Layout    linux, page tables x86_64:12,9,9,9,9\n";
+    for said in ["sample", RELEASE, "x86_64", layout, "371 pages", "CPU 1: pid 2", "Compressed KDUMP"] {
         assert!(text.contains(said), "{said}: {text}");
     }
     // Colours are for terminals.
@@ -36,6 +37,10 @@ fn info_as_json_has_what_its_help_lists() {
     assert_eq!(info["memory"]["present_pages"], json!(present));
     assert_eq!(info["memory"]["excluded_pages"], json!(ram - present));
     assert_eq!(info["cpus"]["number"], json!(2));
+    let layout = &info["layout"];
+    assert_eq!((&layout["os"], &layout["page_tables"]), (&json!("linux"), &json!("x86_64:12,9,9,9,9")));
+    assert_eq!(layout["direct_map"]["first"], json!("ffff888000000000"));
+    assert_eq!(layout["kernel_text"]["first"], json!("ffffffff81000000"));
     let codecs = &info["codecs"];
     let counted: u64 =
         codecs["pages"].as_object().unwrap().values().map(|pages| pages.as_u64().unwrap()).sum();
