@@ -12,7 +12,7 @@ use kdumpfile::{Callbacks, CloneOptions, Context, Result, Space, Status, Value};
 use kdumpfile_testkit::arch::Arch;
 use kdumpfile_testkit::compress::Codec;
 use kdumpfile_testkit::diskdump::DiskdumpBuilder;
-use kdumpfile_testkit::elf::{ElfBuilder, Segment};
+use kdumpfile_testkit::elf::{Class, ElfBuilder, Segment};
 use kdumpfile_testkit::endian::ByteOrder;
 use kdumpfile_testkit::notes::{Note, NoteWriter};
 
@@ -419,6 +419,44 @@ fn set_up_that_was_too_busy_is_tried_again() {
     }
     dump.translation_system().unwrap();
     assert_eq!(*tries.lock(), 2);
+}
+
+#[test]
+fn memory_of_arm_begins_where_the_program_headers_say() {
+    // Beyond 4 GiB nobody looks for tables.
+    const RAM: u64 = 0x8_0000_0000;
+    const PAGE_OFFSET: u64 = 0xc000_0000;
+    let mut low = vec![0; 0x10_0000];
+    low[0x3018..0x3020].copy_from_slice(&(RAM | 0x4003).to_le_bytes());
+    for i in 0..16 {
+        let at = 0x4000 + 8 * i;
+        low[at..at + 8].copy_from_slice(&(RAM | (i as u64) << 21 | 0x701).to_le_bytes());
+    }
+    low[0x9_3000..0x9_4000].copy_from_slice(&page(1, 1));
+    let text = "PAGESIZE=4096\nSYMBOL(_stext)=c0108000\nSYMBOL(swapper_pg_dir)=c0003000\nCONFIG_ARM_LPAE=y\n";
+    let dump = |high: &[(u64, u64)]| {
+        let notes = NoteWriter::new(ByteOrder::Little).note(Note::vmcoreinfo(text)).finish();
+        let file = ElfBuilder::new(Class::Elf64, ByteOrder::Little, 40).note(notes);
+        // The tables are in memory whose virtual address is not told.
+        let file = file.segment(Segment::load(RAM, low.clone()).vaddr(0));
+        let more = |file: ElfBuilder, (virt, phys): &(u64, u64)| {
+            file.segment(Segment::load(*phys, vec![7; 0x2000]).vaddr(*virt))
+        };
+        let dump = Context::new();
+        dump.open_bytes(high.iter().fold(file, more).build()).unwrap();
+        set_text(&dump, "addrxlat.ostype", "linux").unwrap();
+        dump
+    };
+    let told = (PAGE_OFFSET + 0x100_0000, RAM + 0x100_0000);
+    let found = dump(&[told]);
+    assert_eq!(read(&found, PAGE_OFFSET + 0x9_3000, 4096).unwrap(), page(1, 1));
+    let translated = found.translate_address(VIRTUAL, PAGE_OFFSET + 0x1ff_f004, Space::KernelPhysical);
+    assert_eq!(translated, Ok(RAM + 0x1ff_f004));
+    // Headers that contradict each other, or page tables, say nothing.
+    let other = (PAGE_OFFSET + 0x180_0000, RAM + 0x140_0000);
+    for lies in [&[told, other][..], &[other]] {
+        assert!(read(&dump(lies), PAGE_OFFSET + 0x9_3000, 4096).is_err());
+    }
 }
 
 #[test]

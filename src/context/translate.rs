@@ -167,10 +167,8 @@ impl Context {
             && options.arch.as_deref() == Some("arm")
             && (options.phys_base, options.root) == (None, None)
             && system.method(MethodIndex::DIRECT).is_none_or(xlat::Method::is_none)
-            && let Some(guess) = os::guess_arm_memory(self.xlat(), options).map_err(xlat::Error::into_dump)?
         {
-            *options = guess;
-            os::init(system, self.xlat(), options).map_err(xlat::Error::into_dump)?;
+            self.find_arm_memory(system, options)?;
         }
         note_entry_size(attributes, system);
         if options.os == Some(os::OsType::Linux)
@@ -186,6 +184,35 @@ impl Context {
                 options.phys_base.get_or_insert(0);
                 os::init(system, self.xlat(), options).map_err(xlat::Error::into_dump)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Sets up 32-bit Arm anew with the start of memory: as the headers of the
+    /// dump say it, or else as page tables show where they are.
+    fn find_arm_memory(&self, system: &mut System, options: &mut os::Options) -> Result<()> {
+        let offset = self.snapshot().opened.as_ref().and_then(|opened| opened.format.linear_offset());
+        let told = match offset {
+            Some(offset) => os::told_arm_memory(self.xlat(), options, offset),
+            None => Ok(None),
+        };
+        if let Some(told) = told.map_err(xlat::Error::into_dump)? {
+            let mut found = System::new();
+            let init = os::init(&mut found, self.xlat(), &told);
+            if let Err(busy) = &init
+                && busy.status() == xlat::Status::BUSY
+            {
+                return init.map_err(xlat::Error::into_dump);
+            }
+            // The tables must bear it out.
+            if init.is_ok() && found.method(MethodIndex::DIRECT).is_some_and(|method| !method.is_none()) {
+                (*system, *options) = (found, told);
+                return Ok(());
+            }
+        }
+        if let Some(guess) = os::guess_arm_memory(self.xlat(), options).map_err(xlat::Error::into_dump)? {
+            *options = guess;
+            os::init(system, self.xlat(), options).map_err(xlat::Error::into_dump)?;
         }
         Ok(())
     }

@@ -170,6 +170,12 @@ pub trait Format: MaybeSend + MaybeSync {
         scratch: &mut Scratch,
     ) -> Result<Filled>;
 
+    /// What the headers add to a virtual address of memory to get the physical
+    /// one (mod 2^64), if they have both and it is the same everywhere.
+    fn linear_offset(&self) -> Option<u64> {
+        None
+    }
+
     /// Whether the dump has a table of frame numbers in both physical spaces
     /// (a Xen domain: attributes `xen.type` 2 and `xen.xlat` 1).
     fn has_counterparts(&self) -> bool {

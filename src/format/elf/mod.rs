@@ -52,6 +52,7 @@ struct Elf {
     phys: Shared<Index>,
     /// Missing if the virtual addresses in the headers mean nothing.
     virt: Option<Index>,
+    linear_offset: Option<u64>,
 }
 
 /// Opens an ELF dump.
@@ -125,7 +126,8 @@ pub fn open(opening: &mut Opening<'_>) -> Result<Option<Box<dyn Format>>> {
     }
     let virt = (!tables.all_are(|segment| segment.virt == 0))
         .then(|| Index::new(&tables.loads, |segment| Some(segment.virt)));
-    Ok(Some(Box::new(Elf { files: opening.files.clone(), spaces, phys, virt })))
+    let linear_offset = tables.linear_offset().filter(|_| phys_known);
+    Ok(Some(Box::new(Elf { files: opening.files.clone(), spaces, phys, virt, linear_offset })))
 }
 
 /// Whether the dump is a live `/proc/kcore` of a kernel that left VMCOREINFO
@@ -169,6 +171,18 @@ impl Tables {
             stored.process((offset, size), unreadable_segment(offset), |bytes| pass(facts, bytes))?;
         }
         Ok(())
+    }
+
+    /// How far physical addresses are from virtual ones. Segments whose virtual
+    /// address is 0 or the physical one (QEMU) do not say it.
+    fn linear_offset(&self) -> Option<u64> {
+        let offset = |segment: &Segment| {
+            let phys = segment.phys.filter(|phys| segment.virt != 0 && *phys != segment.virt)?;
+            Some(phys.wrapping_sub(segment.virt))
+        };
+        let mut offsets = self.loads.iter().filter_map(offset);
+        let first = offsets.next()?;
+        offsets.all(|offset| offset == first).then_some(first)
     }
 
     /// Whether there are several segments and all of them meet a condition
@@ -220,6 +234,10 @@ impl Format for Elf {
             _ if address.space == Space::KernelVirtual => Ok(Place::Translate),
             _ => Err(not_found()),
         }
+    }
+
+    fn linear_offset(&self) -> Option<u64> {
+        self.linear_offset
     }
 
     fn packing(&self, geometry: &Geometry, address: Address) -> Result<Packing> {

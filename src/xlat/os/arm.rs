@@ -135,6 +135,19 @@ fn direct_mapping(setup: &mut Setup<'_>, page_offset: u64) -> Result<()> {
     setup.map_linear(page_offset, last, offset)
 }
 
+/// Where 32-bit Arm memory begins, if what leads from virtual addresses of the
+/// direct mapping to physical ones is known (program headers of an ELF dump):
+/// `options` with that [`phys_base`](Options::phys_base).
+///
+/// # Errors
+///
+/// Only that the callbacks are too busy to tell.
+pub fn told_arm_memory(ctx: &Ctx, options: &Options, offset: u64) -> Result<Option<Options>> {
+    let Some(stext) = ctx.symbol_value("_stext").optional()? else { return Ok(None) };
+    let phys_base = (stext & !TEXT_MASK).wrapping_add(offset);
+    Ok((phys_base <= PHYS_MASK).then(|| Options { phys_base: Some(phys_base), ..options.clone() }))
+}
+
 /// Finds where 32-bit Arm memory begins, if that is not known and the page
 /// tables are known by their virtual address only, so that [`init`](super::init)
 /// could translate nothing: tables are looked for where they would be if memory

@@ -39,7 +39,7 @@ use super::types::FullAddr;
 use setup::{Region, Setup, linux_version, mask};
 
 pub use aarch64::aarch64_untagged;
-pub use arm::guess_arm_memory;
+pub use arm::{guess_arm_memory, told_arm_memory};
 
 /// The operating system whose addresses are to be translated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
