@@ -121,7 +121,9 @@ fn a_duplicate_stops_the_scan_when_it_is_met_and_not_before() {
         let pagemap = dump.bitmap("file.pagemap").unwrap();
         let mut ranges = pagemap.ranges();
         assert_eq!(ranges.next().unwrap().unwrap(), (2, 2));
+        assert_eq!(ranges.next().unwrap().unwrap(), (5, 7));
         assert_eq!(failure(ranges.next().unwrap()), duplicate);
+        assert!(ranges.next().is_none());
         assert_eq!(pagemap.find_set(3).unwrap(), 5);
         assert_eq!(failure(pagemap.find_set(8)), duplicate);
     }

@@ -100,9 +100,10 @@ impl Bitmap {
     /// The maximal runs of set bits as inclusive ranges, in ascending order.
     ///
     /// # Errors
-    /// The iterator yields what reading the bits from the file says, and ends.
+    /// The iterator yields what reading the bits from the file says, behind the
+    /// run that was found before, and ends.
     pub fn ranges(&self) -> Ranges<'_> {
-        Ranges { bitmap: self, at: Some(0) }
+        Ranges { bitmap: self, next: Next::From(0) }
     }
 
     /// Whether both handles denote one object.
@@ -127,27 +128,45 @@ impl Bitmap {
 /// Iterator over the runs of a [`Bitmap`]: inclusive `(first, last)`.
 pub struct Ranges<'a> {
     bitmap: &'a Bitmap,
-    at: Option<u64>,
+    next: Next,
+}
+
+/// How an iteration goes on.
+enum Next {
+    /// With the first run at or above this bit.
+    From(u64),
+    /// With an error, behind a run that goes up to where the error is.
+    Failed(Error),
+    End,
 }
 
 impl Iterator for Ranges<'_> {
     type Item = Result<(u64, u64)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let from = self.at.take()?;
-        let start = match self.bitmap.0.source.run(from) {
+        let source = &self.bitmap.0.source;
+        let from = match core::mem::replace(&mut self.next, Next::End) {
+            Next::From(from) => from,
+            Next::Failed(error) => return Some(Err(error)),
+            Next::End => return None,
+        };
+        let (start, mut end) = match source.run(from) {
+            Ok(Some((start, end))) => (start.max(from), end),
             Ok(None) => return None,
-            Ok(Some((start, _))) => start.max(from),
             Err(error) => return Some(Err(error)),
         };
-        match self.bitmap.find_clear(start) {
-            Ok(end) if end > start => {
-                self.at = Some(end);
-                Some(Ok((start, end - 1)))
-            }
-            Ok(_) => None,
-            Err(error) => Some(Err(error)),
+        if end <= start {
+            return None;
         }
+        // A source may tell a run in parts.
+        self.next = loop {
+            match source.run(end) {
+                Ok(Some((next, further))) if next <= end && further > end => end = further,
+                Ok(_) => break Next::From(end),
+                Err(error) => break Next::Failed(error),
+            }
+        };
+        Some(Ok((start, end - 1)))
     }
 }
 
@@ -231,6 +250,31 @@ mod tests {
         }
         let ranges: Vec<_> = bitmap.ranges().map(Result::unwrap).collect();
         assert_eq!(ranges, [(3, 5), (20, 46), (64, 64)]);
+    }
+
+    /// Bits of which those from `end` on cannot be read; runs come bit by bit.
+    struct Broken {
+        bits: RunList,
+        end: u64,
+    }
+
+    impl BitSource for Broken {
+        fn run(&self, from: u64) -> Result<Option<(u64, u64)>> {
+            match self.bits.run(from)? {
+                Some((start, _)) if start < self.end => Ok(Some((start, start + 1))),
+                _ => Err(Error::system("Input/output error")),
+            }
+        }
+    }
+
+    #[test]
+    fn the_run_in_front_of_an_error_is_told_before_the_error() {
+        let bits = RunList::new(vec![(3, 5), (8, 20)]);
+        let bitmap = Bitmap::new(Shared::new(Broken { bits, end: 11 }));
+        let told: Vec<_> = bitmap.ranges().map(|run| run.map_err(|error| error.message())).take(5).collect();
+        assert_eq!(told, [Ok((3, 4)), Ok((8, 10)), Err("Input/output error".into())]);
+        let bitmap = Bitmap::new(Shared::new(Broken { bits: RunList::new(vec![]), end: 0 }));
+        assert_eq!(bitmap.ranges().map(|run| run.is_ok()).collect::<Vec<_>>(), [false]);
     }
 
     #[test]
