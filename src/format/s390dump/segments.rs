@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 
 use super::header::{HEADER_BYTES, Header, ORDER};
 use crate::codec::Codec;
-use crate::error::{Error, Result, ResultExt};
+use crate::error::{Error, Result, ResultExt, Status};
 use crate::format::{Packing, Scratch};
 use crate::io::FileSet;
 use crate::sync::{Lock, Shared};
@@ -80,6 +80,8 @@ impl Segments {
         let mut failure = None;
         for block in BLOCKS {
             match Self::read_with(files, header, block) {
+                // A wrong block size leads anywhere, but does not make storage fail.
+                Err(error) if error.status() == Status::System => return Err(error),
                 // The first block size is the usual one.
                 Err(error) => failure = failure.or(Some(error)),
                 found => return found,
