@@ -2,6 +2,7 @@
 
 mod support;
 
+use kdumpfile::codec::Codec;
 use kdumpfile::io::Source;
 use kdumpfile::sync::Shared;
 use kdumpfile::{Context, Space, Status};
@@ -234,6 +235,34 @@ fn a_packed_page_that_does_not_unpack_is_corrupt_and_others_stay_readable() {
     assert_eq!(page(&dump, 0).unwrap()[0], 1);
     let (status, text) = failure(page(&dump, 1));
     assert!(status == Status::Corrupt && text.contains("Cannot read page data at"), "{text}");
+}
+
+#[test]
+fn packing_tells_what_a_page_takes_in_the_file() {
+    let packing = |dump: &Context, address| {
+        let packing = dump.packing(Space::MachinePhysical, address).unwrap();
+        (packing.codec, packing.size)
+    };
+    let zlib = |page: &[u8]| kdumpfile_testkit::compress::zlib(page, 1);
+    let (text, page) = ([7; 2 * SIZE], guest_page(3, SIZE));
+    let records = one_page().packed(0x1000, None, &text[..SIZE]).page(0x2000, None, &page);
+    let dump = open(pc(&[("pc.ram", 0x3000)], records));
+    assert_eq!(packing(&dump, 0x1000), (Some(Codec::Zlib), zlib(&text[..SIZE]).len() as u64));
+    assert_eq!(packing(&dump, 0x2000), (None, SIZE as u64));
+    assert_eq!(packing(&dump, 0), (None, 0));
+    // Half of a page of the target has half of what that takes.
+    let size = 2 * SIZE as u32;
+    let bits = size.trailing_zeros().to_be_bytes();
+    let subsections: [(&str, &[u8]); 1] = [("configuration/target-page-bits", &bits)];
+    let records = Records::default().packed(0, Some("pc.ram"), &text);
+    let stream = Stream::new(3).configuration("pc-i440fx-7.2", &subsections);
+    let file = stream.ram(&[("pc.ram", size.into())], records).end();
+    let dump = Context::new();
+    support::set(&dump, "arch.page_size", SIZE as u64);
+    dump.open_bytes(file).unwrap();
+    for address in [0, SIZE as u64] {
+        assert_eq!(packing(&dump, address), (Some(Codec::Zlib), zlib(&text).len() as u64 / 2));
+    }
 }
 
 #[test]

@@ -75,11 +75,15 @@ pub trait Maker: MaybeSend + MaybeSync {
         scratch: &mut Scratch,
     ) -> Result<()>;
 
-    /// How the bytes of extent `number` are stored: the codec, if there is
-    /// one, and the bytes of the file that a page of `size` bytes takes.
-    fn packing(&self, number: u64, size: u64) -> (Option<Codec>, u64) {
-        let _ = number;
-        (None, size)
+    /// How `size` bytes that are `offset` bytes behind the beginning of extent
+    /// `number` are stored: the codec, if there is one, and the bytes that
+    /// they take in the file.
+    ///
+    /// # Errors
+    /// What reading a file says.
+    fn packing(&self, files: &FileSet, number: u64, offset: u64, size: u64) -> Result<(Option<Codec>, u64)> {
+        let _ = (files, number, offset);
+        Ok((None, size))
     }
 }
 
@@ -289,7 +293,9 @@ impl Format for ExtentDump {
             let from = extent.start.max(address.value);
             let to = extent.last().min(address.value.saturating_add(size - 1));
             let (codec, stored) = match (extent.origin, &self.maker) {
-                (Origin::Made(number), Some(maker)) => maker.packing(number, to - from + 1),
+                (Origin::Made(number), Some(maker)) => {
+                    maker.packing(&self.files, number, from - extent.start, to - from + 1)?
+                }
                 (Origin::Constant(_), _) => (None, 0),
                 _ => (None, to - from + 1),
             };

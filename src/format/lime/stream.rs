@@ -285,13 +285,13 @@ impl Maker for Streams {
     }
 
     /// Pages have no packed bytes of their own: a share in those of the record.
-    fn packing(&self, number: u64, size: u64) -> (Option<Codec>, u64) {
+    fn packing(&self, _: &FileSet, number: u64, _: u64, size: u64) -> Result<(Option<Codec>, u64)> {
         let stream = usize::try_from(number).ok().and_then(|at| self.streams.get(at));
         let share = stream.and_then(|stream| {
             let bytes = u128::from(stream.packed) * u128::from(size);
             u64::try_from(bytes / u128::from(stream.len.max(1))).ok()
         });
-        (Some(Codec::Snappy), share.unwrap_or(0))
+        Ok((Some(Codec::Snappy), share.unwrap_or(0)))
     }
 }
 

@@ -458,6 +458,19 @@ pub(super) struct Unpacker {
 }
 
 impl Unpacker {
+    /// Position of packed page `index`, which is that of its length, and the length.
+    fn length(&self, files: &FileSet, index: u64) -> Result<(u64, u64)> {
+        let position = usize::try_from(index).ok().and_then(|index| self.packed.get(index)).copied();
+        let Some(position) = position else { return Err(Error::no_data("Page not found")) };
+        let mut length = [0; 4];
+        files.read(0, position, &mut length).context(|| format!("Cannot read page data at {position}"))?;
+        let length = u64::from(u32::from_be_bytes(length));
+        if length > 2 * self.page_size {
+            return Err(Error::corrupt(format!("Packed page of {length} bytes at {position}")));
+        }
+        Ok((position, length))
+    }
+
     /// Fills `bytes` from position `skip` of the page whose packed form is number `index`.
     fn unpack(
         &self,
@@ -467,15 +480,8 @@ impl Unpacker {
         bytes: &mut [u8],
         scratch: &mut Scratch,
     ) -> Result<()> {
-        let position = usize::try_from(index).ok().and_then(|index| self.packed.get(index)).copied();
-        let Some(position) = position else { return Err(Error::no_data("Page not found")) };
+        let (position, length) = self.length(files, index)?;
         let failed = || format!("Cannot read page data at {position}");
-        let mut length = [0; 4];
-        files.read(0, position, &mut length).context(failed)?;
-        let length = u64::from(u32::from_be_bytes(length));
-        if length > 2 * self.page_size {
-            return Err(Error::corrupt(format!("Packed page of {length} bytes at {position}")));
-        }
         let Scratch { decoder, packed } = scratch;
         let source = match files.borrow(0, position + 4, length as usize) {
             Some(source) => source,
@@ -521,8 +527,23 @@ impl Maker for Unpacker {
         Ok(())
     }
 
-    fn packing(&self, number: u64, size: u64) -> (Option<Codec>, u64) {
-        // How much a packed page takes stands in the file, which is not at hand.
-        ((number & PACKED != 0).then_some(Codec::Zlib), size)
+    /// A part of a packed page takes its share of what the page takes.
+    fn packing(&self, files: &FileSet, number: u64, offset: u64, size: u64) -> Result<(Option<Codec>, u64)> {
+        if number & PACKED == 0 {
+            return Ok((None, size));
+        }
+        let mut stored = 0_u64;
+        let (mut offset, end) = (offset, offset.saturating_add(size));
+        while offset < end {
+            let skip = offset % self.page_size;
+            let count = (self.page_size - skip).min(end - offset);
+            let index = (number & !PACKED).saturating_add(offset / self.page_size);
+            let (_, length) = self.length(files, index)?;
+            // A page of at most 2^32 bytes, of which at most twice as many are stored.
+            stored = stored
+                .saturating_add((u128::from(length) * u128::from(count) / u128::from(self.page_size)) as u64);
+            offset += count;
+        }
+        Ok((Some(Codec::Zlib), stored))
     }
 }
