@@ -5,10 +5,11 @@ mod support;
 
 use kdumpfile::io::{Live, LiveKind, LiveXen, ReadAt, Source};
 use kdumpfile::sync::{Lock, Shared};
-use kdumpfile::{Context, Error, Result, Space, Status, Value};
+use kdumpfile::{Callbacks, Context, Error, Result, Space, Status, Value};
 use kdumpfile_testkit::arch::Arch;
 use kdumpfile_testkit::elf::ElfBuilder;
 use kdumpfile_testkit::endian::ByteOrder;
+use kdumpfile_testkit::fault::FaultyReader;
 use kdumpfile_testkit::image::page_bytes;
 use kdumpfile_testkit::notes::{Note, NoteWriter};
 use support::*;
@@ -91,6 +92,24 @@ fn failures_of_the_device_are_told_and_so_is_its_end() {
     );
 }
 
+// All formats look at its beginning first. Section 6.1.
+#[test]
+fn a_device_that_cannot_be_read_at_its_beginning_is_named() {
+    let nothing = FaultyReader::new(pages(4)).fail_nth(0, "Operation not permitted");
+    struct Device(FaultyReader<Vec<u8>>);
+    impl ReadAt for Device {
+        fn read_at(&self, pos: u64, buf: &mut [u8]) -> Result<usize> {
+            self.0.read_at(pos, buf)
+        }
+        fn live(&self) -> Option<Live> {
+            Some(device())
+        }
+    }
+    let text = "file #0: Cannot read file #0: Operation not permitted";
+    let opened = try_open_sources(vec![Shared::new(Device(nothing)) as Source]);
+    assert_eq!(failure(opened), fails(Status::System, text));
+}
+
 #[test]
 fn pages_are_read_anew_every_time() {
     let machine = machine(pages(32), device());
@@ -161,6 +180,31 @@ fn phys_base_of_x86_64_follows_from_iomem_unless_vmcoreinfo_tells() {
     assert_eq!(base("SYMBOL(_stext)=ffffffff81000000\n", "junk : Kernel code\n", x86), None);
     assert_eq!(base("OSRELEASE=6.1\n", iomem, x86), None);
     assert_eq!(base("SYMBOL(_stext)=ffffffff81000000\n", iomem, Some("riscv64")), None);
+}
+
+#[test]
+fn phys_base_of_x86_64_follows_from_a_symbol_that_the_user_knows() {
+    let iomem = "00100000-bfffffff : System RAM\n  3f000000-4020bb07 : Kernel code\n";
+    let base = |iomem: &str, known: &'static str| {
+        let live = Live { iomem: Some(iomem.into()), arch: Some("x86_64"), ..device() };
+        let dump = opened(pages(32), live).unwrap();
+        let answer = move |_: &Context, name: &str| {
+            if name == known { Ok(0xffff_ffff_8100_0123) } else { Err(Error::no_data("Symbol not found")) }
+        };
+        dump.set_callbacks(Callbacks { symbol_value: Some(Shared::new(answer)) });
+        dump.set("addrxlat.ostype", Value::from("linux")).unwrap();
+        let set_up = dump.translation_system().map(drop).map_err(|error| parts(&error));
+        (dump.address("linux.phys_base").ok(), set_up)
+    };
+    for name in ["_stext", "_text"] {
+        assert_eq!(base(iomem, name).0, Some(0x3e00_0000), "{name}");
+    }
+    for (iomem, name) in [(iomem, "other"), ("", "_stext"), ("0-0 : Kernel code\n", "_stext")] {
+        assert_eq!(base(iomem, name).0, None, "{iomem} {name}");
+    }
+    let (base, set_up) = base("junk : Kernel code\n", "_stext");
+    assert_eq!(base, None);
+    assert!(set_up.unwrap_err().1.ends_with("Invalid iomem format: junk : Kernel code"));
 }
 
 #[test]

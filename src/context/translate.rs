@@ -10,7 +10,8 @@ use super::{Context, frames};
 use crate::attr::{Attributes, Value};
 use crate::dump::{PageBuffers, Snapshot, translation_options};
 use crate::error::{Error, Result, Status};
-use crate::format::{Address, Space};
+use crate::format::{Address, Space, memory};
+use crate::io::LiveKind;
 use crate::sync::{Fault, Shared, broken};
 use crate::xlat::{self, Callbacks, Ctx, Kind, MethodIndex, System, os};
 
@@ -161,6 +162,14 @@ impl Context {
     /// Sets up what an operating system and its architecture make of addresses.
     fn kernel(&self, system: &mut System, options: &mut os::Options) -> Result<()> {
         let attributes = self.attributes();
+        if options.os == Some(os::OsType::Linux)
+            && options.arch.as_deref() == Some("x86_64")
+            && options.phys_base.is_none()
+            && let Some(base) = self.live_phys_base()?
+        {
+            attributes.note("linux.phys_base", Value::Address(base));
+            options.phys_base = Some(base);
+        }
         os::init(system, self.xlat(), options).map_err(xlat::Error::into_dump)?;
         // Tables that are known by their virtual address alone say nothing.
         if options.os == Some(os::OsType::Linux)
@@ -215,6 +224,26 @@ impl Context {
             os::init(system, self.xlat(), options).map_err(xlat::Error::into_dump)?;
         }
         Ok(())
+    }
+
+    /// What Linux calls `phys_base` on the running machine: the system tells
+    /// where its code is, and VMCOREINFO or the user where that is mapped.
+    fn live_phys_base(&self) -> Result<Option<u64>> {
+        let snapshot = self.snapshot();
+        let live = snapshot.opened.as_ref().and_then(|opened| opened.files.raw_source(0).live());
+        let Some(live) = live.filter(|live| live.kind == LiveKind::Device) else { return Ok(None) };
+        let Some(code) = live.kernel_code()? else { return Ok(None) };
+        for name in ["_stext", "_text"] {
+            match self.xlat().symbol_value(name) {
+                Ok(text) => return Ok(Some(memory::phys_base_x86_64(code, text))),
+                Err(error) if error.status() == xlat::Status::NoData => {}
+                Err(error) => {
+                    let error = error.into_dump();
+                    return Err(error.context("Cannot get kernel text start address"));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The same as [`translate`](Self::translate) for an address near which one

@@ -93,11 +93,16 @@ fn tell_phys_base(live: &Live, facts: &mut Facts<'_>) -> Result<()> {
     let symbol = |name| facts.number(&format!("linux.vmcoreinfo.SYMBOL.{name}"));
     let text = symbol("_stext").or_else(|| symbol("_text"));
     if let (Some(start), Some(text)) = (live.kernel_code()?, text) {
-        let text = text & !(X86_64_TEXT_ALIGN - 1);
-        let base = start.wrapping_sub(text.wrapping_sub(X86_64_START_KERNEL_MAP));
-        facts.set_address("linux.phys_base", base)?;
+        facts.set_address("linux.phys_base", phys_base_x86_64(start, text))?;
     }
     Ok(())
+}
+
+/// What Linux on x86_64 calls `phys_base`: the physical address of the kernel's
+/// code is `code`, and `text` the virtual address of `_stext` or `_text`.
+pub fn phys_base_x86_64(code: u64, text: u64) -> u64 {
+    let text = text & !(X86_64_TEXT_ALIGN - 1);
+    code.wrapping_sub(text.wrapping_sub(X86_64_START_KERNEL_MAP))
 }
 
 impl Memory {
