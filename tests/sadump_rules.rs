@@ -433,6 +433,34 @@ fn the_limit_is_no_higher_than_the_bitmap_of_pages() {
     assert_eq!(open(version_1).number("max_pfn").unwrap(), 301);
 }
 
+// Section 4.7.
+#[test]
+fn the_bitmap_of_memory_lowers_the_limit_when_it_is_looked_at() {
+    // 4096 bits of memory, 8192 bits of pages.
+    let builder = || SadumpBuilder::new(Variant::Single).block_size(512);
+    let pages = [(1, page_bytes(1)), (5000, page_bytes(5000))];
+    let file = builder().pages(pages).ram_blocks(1).build();
+    let dump = open(file.clone());
+    assert_eq!(dump.number("max_pfn").unwrap(), 5001);
+    assert!(page(&dump, 5000).unwrap() == page_bytes(5000));
+    assert_eq!(ram(&dump), [(1, 1)]);
+    assert_eq!(dump.number("max_pfn").unwrap(), 4096);
+    assert_eq!(failure(page(&dump, 5000)), out_of_bounds());
+    assert!(page(&dump, 1).unwrap() == page_bytes(1));
+    // The user may know better, and the next dump is another one.
+    set(&dump, "max_pfn", 6000);
+    assert!(page(&dump, 5000).unwrap() == page_bytes(5000));
+    dump.clear(Some("max_pfn")).unwrap();
+    dump.open_bytes(file).unwrap();
+    assert_eq!(dump.number("max_pfn").unwrap(), 5001);
+    dump.open_bytes(b"no dump at all".to_vec()).unwrap_err();
+    assert!(!is_set(&dump, "max_pfn"));
+    // A bitmap that is large enough changes nothing.
+    let dump = open(builder().pages([(1, page_bytes(1))]).max_mapnr(100).build());
+    assert_eq!(ram(&dump), [(1, 1)]);
+    assert_eq!(dump.number("max_pfn").unwrap(), 100);
+}
+
 // Section 4.6: the reference reads the first page of a run for all of it.
 #[test]
 fn each_page_of_a_run_is_its_own() {

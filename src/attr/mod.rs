@@ -369,6 +369,14 @@ impl<'a> Facts<'a> {
         let _ = self.put(path, kind, Slot::Lazy(lazy));
     }
 
+    /// Makes the number at `path` that of `gauge` until another dump is opened.
+    ///
+    /// # Errors
+    /// Those of [`Facts::set_view`].
+    pub fn bind(&mut self, path: &str, gauge: Shared<dyn Gauge>) -> Result<()> {
+        self.put(path, AttrType::Number, Slot::Indirect(gauge))
+    }
+
     /// Creates number `path` as a view of `length` bytes (1, 2, 4 or 8) at
     /// `offset` of the blob `blob`, which is its sibling or a sibling of its
     /// directory (`cpu.0.reg.rip` looks into `cpu.0.PRSTATUS`).

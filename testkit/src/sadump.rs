@@ -164,6 +164,7 @@ pub struct SadumpBuilder {
     pages: BTreeMap<u64, Vec<u8>>,
     ram: BTreeSet<u64>,
     max_mapnr: Option<u64>,
+    ram_blocks: Option<usize>,
     cpus: Vec<SmramState>,
     stride: usize,
     volumes_from_disk_1: bool,
@@ -182,6 +183,7 @@ impl SadumpBuilder {
             pages: BTreeMap::new(),
             ram: BTreeSet::new(),
             max_mapnr: None,
+            ram_blocks: None,
             cpus: vec![SmramState::distinct(0, true)],
             stride: STATE,
             volumes_from_disk_1: false,
@@ -230,6 +232,13 @@ impl SadumpBuilder {
     /// Sets one above the highest PFN; the default is that of the pages.
     pub fn max_mapnr(mut self, limit: u64) -> Self {
         self.max_mapnr = Some(limit);
+        self
+    }
+
+    /// Sets the blocks of the bitmap of memory, which is cut off there; by
+    /// default there are as many as of the bitmap of pages.
+    pub fn ram_blocks(mut self, blocks: usize) -> Self {
+        self.ram_blocks = Some(blocks);
         self
     }
 
@@ -377,6 +386,7 @@ impl SadumpBuilder {
         let top = self.pages.keys().chain(&self.ram).max().map_or(0, |pfn| pfn + 1);
         let limit = self.max_mapnr.unwrap_or(top);
         let bitmap_blocks = (top as usize).div_ceil(8).div_ceil(block).max(1);
+        let ram_blocks = self.ram_blocks.unwrap_or(bitmap_blocks);
         let cpu_bytes = 4 + self.cpus.len() * (16 + self.stride);
         let sub_blocks = cpu_bytes.div_ceil(block);
         out.put_bytes(at, b"sadump\0\0");
@@ -384,7 +394,7 @@ impl SadumpBuilder {
             ("header_version", 8, 4, self.version.into()),
             ("block_size", 40, 4, block as u64),
             ("sub_hdr_size", 48, 4, sub_blocks as u64),
-            ("bitmap_blocks", 52, 4, bitmap_blocks as u64),
+            ("bitmap_blocks", 52, 4, ram_blocks as u64),
             ("dumpable_bitmap_blocks", 56, 4, bitmap_blocks as u64),
             // Only one of the two counts.
             ("max_mapnr", 60, 4, if self.version == 0 { limit } else { 0 }),
@@ -405,13 +415,14 @@ impl SadumpBuilder {
             out.put_bytes(states + self.stride * number, state.bytes());
         }
         layout.ram_bitmap = sub + sub_blocks * block;
-        layout.page_bitmap = layout.ram_bitmap + bitmap_blocks * block;
+        layout.page_bitmap = layout.ram_bitmap + ram_blocks * block;
         out.grow(layout.page_bitmap + bitmap_blocks * block);
         let mut bits = vec![0; bitmap_blocks * block];
         let set = |bits: &mut [u8], pfn: u64| bits[(pfn / 8) as usize] |= 0x80 >> (pfn % 8);
         self.pages.keys().for_each(|pfn| set(&mut bits, *pfn));
         out.put_bytes(layout.page_bitmap, &bits);
         self.ram.iter().for_each(|pfn| set(&mut bits, *pfn));
+        bits.resize(ram_blocks * block, 0);
         out.put_bytes(layout.ram_bitmap, &bits);
     }
 }

@@ -26,7 +26,7 @@ use crate::error::{Error, Result, ResultExt};
 use crate::format::pfn::{BitOrder, PfnIndex};
 use crate::format::{Address, Filled, Format, Opening, Packing, Place, Scratch, Space, Spaces};
 use crate::io::FileSet;
-use crate::sync::Shared;
+use crate::sync::{Counter, Shared};
 
 mod cpu;
 mod header;
@@ -47,6 +47,8 @@ struct Sadump {
     stored: Shared<PfnIndex>,
     /// In the order of their numbers.
     disks: Vec<Disk>,
+    /// Attribute `max_pfn`.
+    limit: Shared<Counter>,
 }
 
 /// Where the pages of a disk are.
@@ -97,15 +99,18 @@ pub fn open(opening: &mut Opening<'_>) -> Result<Option<Box<dyn Format>>> {
         1 => stored?,
         _ => stored.context(|| String::from(files.name(main.stored.file)))?,
     };
-    facts.set_number("max_pfn", main.max_pfn.min(main.stored.bits()))?;
+    let max_pfn = main.max_pfn.min(main.stored.bits());
+    facts.set_number("max_pfn", max_pfn)?;
+    let limit = Shared::new(Counter::new(max_pfn));
+    facts.bind("max_pfn", limit.clone())?;
     let stored = Shared::new(stored);
     facts.set_bitmap("file.pagemap", Bitmap::new(stored.clone()))?;
-    let ram = RamMap { files: files.clone(), area: main.ram };
+    let ram = RamMap { files: files.clone(), area: main.ram, limit: limit.clone() };
     facts.set_lazy("memory.pagemap", AttrType::Bitmap, Shared::new(ram));
     if let Some(states) = main.states {
         states.publish(files, facts)?;
     }
-    Ok(Some(Box::new(Sadump { files: files.clone(), stored, disks })))
+    Ok(Some(Box::new(Sadump { files: files.clone(), stored, disks, limit })))
 }
 
 /// The files that were looked at so far.
@@ -271,11 +276,14 @@ impl Set {
 struct RamMap {
     files: Shared<FileSet>,
     area: Area,
+    /// That of the dump, which is lowered to what the bitmap knows.
+    limit: Shared<Counter>,
 }
 
 impl LazyValue for RamMap {
     fn compute(&self) -> Result<Value> {
         let index: Shared<dyn BitSource> = Shared::new(self.area.read(&self.files, "memory bitmap")?);
+        self.limit.set(self.limit.get().min(self.area.bits()));
         Ok(Value::Bitmap(Bitmap::new(index)))
     }
 }
@@ -293,7 +301,9 @@ enum Found {
 impl Sadump {
     fn find(&self, geometry: &Geometry, address: Address) -> Result<Found> {
         let shift = geometry.page_shift.unwrap_or(PAGE_SHIFT);
-        if geometry.max_pfn.is_some_and(|end| u128::from(address.value) >= u128::from(end) << shift) {
+        // The geometry does not know yet if the limit was lowered.
+        let end = geometry.max_pfn.map(|end| end.min(self.limit.get()));
+        if end.is_some_and(|end| u128::from(address.value) >= u128::from(end) << shift) {
             return Err(out_of_bounds());
         }
         let Some(rank) = self.stored.rank(address.value >> PAGE_SHIFT) else { return Ok(Found::Excluded) };
