@@ -5,6 +5,7 @@
 mod support;
 
 use kdumpfile::{Context, Space, Status};
+use kdumpfile_testkit::arch::Arch;
 use kdumpfile_testkit::diskdump::WordSize;
 use kdumpfile_testkit::endian::ByteOrder;
 use kdumpfile_testkit::image::{RamImage, page_bytes};
@@ -118,7 +119,13 @@ fn other_versions_are_refused_and_flags_of_the_version_are_not() {
         for flags in [0, MCLX_V0, MCLX_V1] {
             let file = v8().patch("dh_version", (version | flags).into()).build();
             let text = format!("file #0: Unsupported LKCD version: {version}");
-            assert_eq!(open_failure(file), fails(Status::NotImplemented, &text));
+            let dump = Context::new();
+            assert_eq!(failure(dump.open_bytes(file)), fails(Status::NotImplemented, &text));
+            // Nothing is left of it that could be asked.
+            assert_eq!(failure(page(&dump, 0)).0, Status::AddrXlat);
+            assert!(dump.number("max_pfn").is_err() && !is_set(&dump, "file.format"));
+            dump.open_bytes(with(v8(), PFNS).build()).unwrap();
+            check_pages(&dump, "after a failure");
         }
     }
     for flags in [MCLX_V0, MCLX_V1, MCLX_V0 | MCLX_V1] {
@@ -448,4 +455,97 @@ fn a_flattened_lkcd_dump_reads() {
     let dump = open(flat);
     assert_eq!(dump.string("file.description").unwrap(), "Flattened Linux Kernel Crash Dump v8");
     check_pages(&dump, "flattened");
+}
+
+// --- 3.11: registers ----------------------------------------------------------
+
+/// Registers of a CPU: a number for each, different for each CPU.
+fn regs(arch: Arch, cpu: u64) -> Vec<u64> {
+    let count = match arch {
+        Arch::Ia32 => 15,
+        Arch::X86_64 => 21,
+        _ => 44,
+    };
+    (0..count).map(|number| 0x1000 * (cpu + 1) + number).collect()
+}
+
+/// Each architecture with a known layout: its order and machine, and the place
+/// of a few registers.
+type Machine = (Arch, ByteOrder, &'static str, [(&'static str, u64); 3]);
+const MACHINES: [Machine; 3] = [
+    (Arch::Ia32, ByteOrder::Little, "i686", [("ebx", 0), ("eip", 10), ("ss", 14)]),
+    (Arch::X86_64, ByteOrder::Little, "x86_64", [("r15", 0), ("rip", 16), ("ss", 20)]),
+    (Arch::Ppc64, ByteOrder::Big, "ppc64", [("r0", 0), ("pc", 32), ("res", 43)]),
+];
+
+fn with_cpus(version: u32, machine: &Machine, regs: Vec<Vec<u64>>, dumping: (u32, Vec<u64>)) -> LkcdBuilder {
+    let (arch, order, name, _) = *machine;
+    LkcdBuilder::new(version, WordSize::Bits64, order)
+        .utsname(Utsname::linux("2.6.5", name))
+        .cpus(arch, 8, dumping, regs)
+        .page(3, page_bytes(3))
+}
+
+#[test]
+fn registers_are_in_the_header_of_the_architecture() {
+    for machine in &MACHINES {
+        let arch = machine.0;
+        for version in [8, 9, 10] {
+            let what = format!("{arch:?} version {version}");
+            let all = (0..3).map(|cpu| regs(arch, cpu)).collect();
+            let dump = open(with_cpus(version, machine, all, (1, regs(arch, 1))).build());
+            assert_eq!(dump.number("cpu.number").unwrap(), 3, "{what}");
+            for cpu in 0..3 {
+                for (name, number) in machine.3 {
+                    let path = format!("cpu.{cpu}.reg.{name}");
+                    assert_eq!(dump.number(&path).unwrap(), 0x1000 * (cpu + 1) + number, "{what}: {path}");
+                }
+            }
+            assert!(!is_set(&dump, "cpu.3"), "{what}");
+            assert!(page(&dump, 3).unwrap() == page_bytes(3), "{what}");
+        }
+        // Older headers have another layout, which is not known.
+        let old = open(with_cpus(7, machine, vec![regs(arch, 0)], (0, regs(arch, 0))).build());
+        assert!(!is_set(&old, "cpu.number"), "{arch:?}");
+    }
+}
+
+#[test]
+fn the_cpu_that_dumped_may_have_its_registers_in_its_own_place_only() {
+    let machine = &MACHINES[1];
+    let nothing = vec![0; 21];
+    let all = vec![regs(Arch::X86_64, 0), nothing.clone(), nothing];
+    let dump = open(with_cpus(8, machine, all, (2, regs(Arch::X86_64, 2))).build());
+    assert_eq!(dump.number("cpu.number").unwrap(), 3);
+    assert_eq!(dump.number("cpu.2.reg.rip").unwrap(), 0x3010);
+    // This one left none.
+    assert!(!is_set(&dump, "cpu.1.reg.rip"));
+}
+
+#[test]
+fn a_header_of_the_architecture_that_makes_no_sense_is_none() {
+    let good = || with_cpus(9, &MACHINES[1], vec![regs(Arch::X86_64, 0)], (0, regs(Arch::X86_64, 0)));
+    for (field, value) in [
+        ("dha_magic_number", 0xdead_dead_dead_dead),
+        ("dha_header_size", 0),
+        ("dha_header_size", 199),
+        // It would reach into the first record.
+        ("dha_header_size", 65536),
+        ("dha_header_size", u64::from(u32::MAX)),
+        ("dha_smp_num_cpus", 0),
+        ("dh_header_size", 60),
+        ("dh_header_size", u64::from(u32::MAX)),
+        ("dh_dump_buffer_size", 800),
+    ] {
+        let dump = open(good().patch(field, value).build());
+        assert!(!is_set(&dump, "cpu.number"), "{field} = {value}");
+        assert_eq!(dump.string("arch.name").unwrap(), "x86_64");
+    }
+    // No more CPUs than there is room for.
+    let many = open(good().patch("dha_smp_num_cpus", u32::MAX.into()).build());
+    assert_eq!(many.number("cpu.number").unwrap(), 8);
+    assert_eq!(many.number("cpu.0.reg.rip").unwrap(), 0x1010);
+    // A machine of which the layout is not known.
+    let other = good().utsname(Utsname::linux("2.6.5", "alpha")).build();
+    assert!(!is_set(&open(other), "cpu.number"));
 }

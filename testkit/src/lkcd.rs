@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::arch::Arch;
 use crate::compress;
 use crate::diskdump::WordSize;
 use crate::endian::{ByteOrder, Bytes, Field};
@@ -97,8 +98,18 @@ pub struct LkcdBuilder {
     data_offset: u64,
     uts: Utsname,
     records: Vec<Record>,
+    cpus: Option<Cpus>,
     end: bool,
     patches: Vec<(String, u64)>,
+}
+
+/// Registers in the header of the architecture.
+#[derive(Clone, Debug)]
+struct Cpus {
+    arch: Arch,
+    room: usize,
+    dumping: (u32, Vec<u64>),
+    regs: Vec<Vec<u64>>,
 }
 
 /// Where the parts of a built dump are.
@@ -152,6 +163,7 @@ impl LkcdBuilder {
             data_offset: 65536,
             uts: Utsname::linux("2.6.5-7.97-smp", machine),
             records: Vec::new(),
+            cpus: None,
             end: true,
             patches: Vec::new(),
         }
@@ -237,6 +249,17 @@ impl LkcdBuilder {
         self
     }
 
+    /// Adds the header of an architecture (ia32, or one with words of 64 bits)
+    /// with room for the registers of `room` CPUs: the number and the registers
+    /// of the one that dumped, and those of all. Its fields are
+    /// `dha_magic_number`, `dha_header_size`, `dha_smp_num_cpus` and
+    /// `dha_dumping_cpu`.
+    #[must_use]
+    pub fn cpus(mut self, arch: Arch, room: usize, dumping: (u32, Vec<u64>), regs: Vec<Vec<u64>>) -> Self {
+        self.cpus = Some(Cpus { arch, room, dumping, regs });
+        self
+    }
+
     /// Overwrites a field; see [`LkcdLayout::field`].
     #[must_use]
     pub fn patch(mut self, field: &str, value: u64) -> Self {
@@ -273,6 +296,10 @@ impl LkcdBuilder {
     pub fn build_parts(&self) -> (BTreeMap<u64, Vec<u8>>, LkcdLayout) {
         let mut layout = LkcdLayout::default();
         let mut parts = BTreeMap::from([(0, self.header(&mut layout))]);
+        if let Some(cpus) = &self.cpus {
+            let at = parts[&0].len() as u64;
+            parts.insert(at, self.asm_header(cpus, at, &mut layout));
+        }
         let mut position = self.data_offset;
         let marker = self.end.then(|| Record::new(0, END, []));
         for (number, record) in self.records.iter().chain(&marker).enumerate() {
@@ -300,6 +327,33 @@ impl LkcdBuilder {
             Field { offset: field.offset - part.0, ..field }.put(part.1, self.order, *value);
         }
         (parts, layout)
+    }
+
+    fn asm_header(&self, cpus: &Cpus, position: u64, layout: &mut LkcdLayout) -> Vec<u8> {
+        let width = if cpus.arch == Arch::Ia32 { 4 } else { 8 };
+        let mut bytes = Bytes::new(self.order);
+        let mut put = |bytes: &mut Bytes, name: &str, width: usize, value: u64| {
+            let at = bytes.push_uint(width, value);
+            layout.add(name, position + at as u64, width);
+        };
+        put(&mut bytes, "dha_magic_number", 8, 0xdead_dead);
+        put(&mut bytes, "dha_version", 4, 1);
+        put(&mut bytes, "dha_header_size", 4, 0);
+        if cpus.arch == Arch::Ia32 {
+            bytes.push_uint(4, 0xc030_1234);
+            bytes.push_uint(4, 0xc010_5678);
+        }
+        let (dumping, regs) = &cpus.dumping;
+        regs.iter().for_each(|value| _ = bytes.push_uint(width, *value));
+        put(&mut bytes, "dha_smp_num_cpus", 4, cpus.regs.len() as u64);
+        put(&mut bytes, "dha_dumping_cpu", 4, (*dumping).into());
+        let first = bytes.len();
+        cpus.regs.iter().flatten().for_each(|value| _ = bytes.push_uint(width, *value));
+        // Registers of CPUs that are not there, then three words for each CPU.
+        bytes.grow(first + cpus.room * width * (regs.len() + 3));
+        let size = bytes.len() as u64;
+        bytes.put_uint(12, 4, size);
+        bytes.into_vec()
     }
 
     fn header(&self, layout: &mut LkcdLayout) -> Vec<u8> {

@@ -22,8 +22,13 @@ const MAGIC: u64 = 0xa819_0173_618f_23ed;
 const VERSION: usize = 8;
 /// Bits of `dh_version` that are not flags.
 const BASE_VERSION: u32 = 0x3fff_ffff;
+/// `dh_header_size` (u32), in bytes: the header of the architecture is behind it.
+const HEADER_SIZE: usize = 12;
 /// `dh_page_size` (u32), in bytes.
 const PAGE_SIZE: usize = 20;
+
+/// The first version in which the header of the architecture has a known layout.
+pub const WITH_REGISTERS: u32 = 8;
 
 /// Where page records begin unless the header says where.
 const RECORDS: u64 = 65536;
@@ -90,6 +95,8 @@ pub struct Common {
     pub order: ByteOrder,
     /// Version without flags.
     pub version: u32,
+    /// Bytes of the header, as it says itself.
+    pub header_size: u32,
     /// Bytes per page, as the header has it.
     pub page_size: u32,
 }
@@ -100,7 +107,8 @@ impl Common {
         let order =
             [ByteOrder::Little, ByteOrder::Big].into_iter().find(|order| order.u64(raw, 0) == MAGIC)?;
         let version = order.u32(raw, VERSION) & BASE_VERSION;
-        Some(Common { order, version, page_size: order.u32(raw, PAGE_SIZE) })
+        let (header_size, page_size) = (order.u32(raw, HEADER_SIZE), order.u32(raw, PAGE_SIZE));
+        Some(Common { order, version, header_size, page_size })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0                      header          header.rs
-//! dh_header_size         registers, from version 2 on (not used)
+//! dh_header_size         registers, from version 8 on     cpu.rs
 //! 65536, or as said      page records    records.rs
 //! ```
 //!
@@ -24,11 +24,12 @@ use crate::format::{Address, Filled, Format, Opening, Packing, Place, Scratch, S
 use crate::notes::uts;
 use crate::sync::Shared;
 
+mod cpu;
 mod header;
 mod index;
 mod records;
 
-use header::{Common, Detail, Method};
+use header::{Common, Detail, Method, WITH_REGISTERS};
 use records::{COMPRESSED, DESCRIPTOR_BYTES, Descriptor, RAW, Records, StoredPages};
 
 /// Name of the format.
@@ -74,6 +75,9 @@ pub fn open(opening: &mut Opening<'_>) -> Result<Option<Box<dyn Format>>> {
     facts.set_lazy("max_pfn", AttrType::Number, Shared::new(MaxPfn(records.clone())));
     facts.set_bitmap("file.pagemap", Bitmap::new(Shared::new(StoredPages(records.clone()))))?;
     uts::store(facts, &detail.utsname)?;
+    if common.version >= WITH_REGISTERS {
+        cpu::publish(files, common.order, common.header_size.into(), detail.records, facts)?;
+    }
     Ok(Some(Box::new(Lkcd { records, page_shift, method: detail.method })))
 }
 
