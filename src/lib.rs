@@ -75,3 +75,8 @@ pub mod threads_and_no_std {}
 #[cfg(all(doctest, feature = "std-threads"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The example of how a format is added.
+#[cfg(all(doctest, feature = "std-threads"))]
+#[doc = include_str!("../CONTRIBUTING.md")]
+struct Contributing;

@@ -130,8 +130,11 @@ fn open_hint(error: &Error, files: &[PathBuf]) -> Option<String> {
     files.iter().find_map(|file| file_hint(file)).or_else(|| {
         (error.status() == Status::NotImplemented && error.message().contains("Unknown file format")).then(
             || {
-                let known: Vec<&str> = FORMATS.iter().map(|format| format.0).collect();
-                format!("known formats: {}", known.join(", "))
+                let names = |reads: bool| -> Vec<&str> {
+                    FORMATS.iter().filter(|row| row.reads == reads).map(|row| row.name).collect()
+                };
+                let (read, refused) = (names(true).join(", "), names(false).join(", "));
+                format!("known formats: {read}; recognised only: {refused}")
             },
         )
     })

@@ -34,7 +34,7 @@ use core::cell::{Cell, OnceCell, Ref, RefCell};
 use crate::attr::{AttrEntry, AttrRef, AttrType, Attributes, Bitmap, Blob, Value};
 use crate::dump::{Dump, OpenDescriptor, PageBuffers, Snapshot, Translation};
 use crate::error::{Error, Result, ResultExt, Status};
-use crate::format::{Address, Packing, Space, Spaces};
+use crate::format::{Address, FORMATS, FormatRow, Packing, Space, Spaces};
 use crate::io::Source;
 use crate::sync::{Counted, Fault, Shared, broken};
 use crate::xlat::{Ctx, System};
@@ -142,7 +142,17 @@ impl Context {
     /// otherwise what its format finds wrong, behind the name of the file.
     /// After an error no dump is open.
     pub fn open(&self, files: Vec<Source>) -> Result<()> {
-        self.call(|| self.dump.open_files(files).inspect(|()| self.look_around()))
+        self.open_as(FORMATS, files)
+    }
+
+    /// The same as [`Context::open`] with these formats, which are tried in
+    /// this order: formats of your own, if you like with those of the library
+    /// ([`FORMATS`]) behind them.
+    ///
+    /// # Errors
+    /// Those of [`Context::open`].
+    pub fn open_as(&self, formats: &[FormatRow], files: Vec<Source>) -> Result<()> {
+        self.call(|| self.dump.open_files(formats, files).inspect(|()| self.look_around()))
     }
 
     /// Opens a dump that is in memory.
@@ -173,7 +183,7 @@ impl Context {
             }
             let names: Vec<Option<&str>> = names.iter().map(|name| Some(&name[..])).collect();
             self.dump.set_file_names(&names)?;
-            self.dump.open_files(sources).inspect(|()| self.look_around())
+            self.dump.open_files(FORMATS, sources).inspect(|()| self.look_around())
         })
     }
 

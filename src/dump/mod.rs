@@ -30,7 +30,7 @@ use crate::attr::{
 };
 use crate::cache::PageCache;
 use crate::error::{Error, Result, ResultExt, Status};
-use crate::format::{FORMATS, Format, Opening, Spaces, raw};
+use crate::format::{FORMATS, Format, FormatRow, Opening, Spaces, raw};
 use crate::io::{FileSet, MmapPolicy, Source};
 use crate::sync::{Counter, Fault, Lock, MaybeSend, MaybeSync, Nesting, Shared, broken};
 
@@ -206,7 +206,7 @@ impl Dump {
         match self.attributes.complete_file_set().filter(|_| effects.open) {
             Some(descriptors) => {
                 let guard = self.begin_opening()?;
-                self.open_sources(&guard, || self.sources(&descriptors))
+                self.open_sources(&guard, FORMATS, || self.sources(&descriptors))
             }
             None => Ok(()),
         }
@@ -288,22 +288,27 @@ impl Dump {
 
     /// Opens the files behind descriptors that the opener knows.
     pub fn open_descriptors(&self, descriptors: &[u64]) -> Result<()> {
-        self.open_set(descriptors, || self.sources(descriptors))
+        self.open_set(descriptors, FORMATS, || self.sources(descriptors))
     }
 
     /// Opens files that are sources already; they are numbered in the tree.
-    pub fn open_files(&self, sources: Vec<Source>) -> Result<()> {
+    pub fn open_files(&self, formats: &[FormatRow], sources: Vec<Source>) -> Result<()> {
         let numbers: Vec<u64> = (0..sources.len() as u64).collect();
-        self.open_set(&numbers, || Ok(sources))
+        self.open_set(&numbers, formats, || Ok(sources))
     }
 
-    fn open_set(&self, descriptors: &[u64], sources: impl FnOnce() -> Result<Vec<Source>>) -> Result<()> {
+    fn open_set(
+        &self,
+        descriptors: &[u64],
+        formats: &[FormatRow],
+        sources: impl FnOnce() -> Result<Vec<Source>>,
+    ) -> Result<()> {
         let guard = self.begin_opening().context(|| self.file_name(0))?;
         self.new_file_set(descriptors)?;
         if descriptors.is_empty() {
             return Ok(());
         }
-        self.open_sources(&guard, sources).context(|| self.file_name(0))
+        self.open_sources(&guard, formats, sources).context(|| self.file_name(0))
     }
 
     /// Takes the right to open files, or says that somebody else has it.
@@ -337,6 +342,7 @@ impl Dump {
     fn open_sources(
         &self,
         _guard: &OpeningGuard<'_>,
+        formats: &[FormatRow],
         sources: impl FnOnce() -> Result<Vec<Source>>,
     ) -> Result<()> {
         let mut effects = Effects::default();
@@ -350,7 +356,7 @@ impl Dump {
         let sources = sources()?;
         let names = (0..sources.len()).map(|index| self.file_name(index)).collect();
         let files = Shared::new(FileSet::open(sources, names, self.policy.clone())?);
-        let probed = self.probe(&files);
+        let probed = self.probe(&files, formats);
         let format: Shared<dyn Format> = match probed {
             Ok(format) => format.into(),
             Err(error) => {
@@ -369,16 +375,16 @@ impl Dump {
     }
 
     /// The first format that knows these files.
-    fn probe(&self, files: &Shared<FileSet>) -> Result<Box<dyn Format>> {
+    fn probe(&self, files: &Shared<FileSet>, formats: &[FormatRow]) -> Result<Box<dyn Format>> {
         let mut effects = Effects::default();
         let mut opening = Opening { files, facts: Facts::new(&self.attributes, &mut effects) };
         if raw::is_wanted(&opening.facts, files.count()) {
             return raw::open(&mut opening);
         }
-        for (_, open) in FORMATS {
+        for row in formats {
             let mut effects = Effects::default();
             let mut opening = Opening { files, facts: Facts::new(&self.attributes, &mut effects) };
-            if let Some(format) = open(&mut opening)? {
+            if let Some(format) = (row.open)(&mut opening)? {
                 return Ok(format);
             }
         }

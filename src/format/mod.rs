@@ -214,22 +214,45 @@ pub struct Opening<'a> {
 /// which case no attribute was touched.
 pub type OpenFn = fn(&mut Opening<'_>) -> Result<Option<Box<dyn Format>>>;
 
-/// All formats, in probing order: name (attribute `file.format`) and entry.
-pub const FORMATS: &[(&str, OpenFn)] = &[
-    (elf::NAME, elf::open),
-    (qemu::NAME, qemu::open),
-    (qemu::LIBVIRT, qemu::open_libvirt),
-    (recognised::XC_SAVE, recognised::xc_save),
-    (xc_core::NAME, xc_core::open),
-    ("diskdump", diskdump::open),
-    (lkcd::NAME, lkcd::open),
-    (mclxcd::NAME, mclxcd::open),
-    (s390dump::NAME, s390dump::open),
-    (sadump::NAME, sadump::open),
-    (memory::NAME, memory::open),
-    (lime::NAME, lime::open),
-    (vmware::NAME, vmware::open),
-    (vmware::guest::NAME, vmware::guest::open),
-    (recognised::XL_SAVE, recognised::xl_save),
-    (recognised::WINDOWS, recognised::windows),
+/// One row of [`FORMATS`].
+#[derive(Clone, Copy, Debug)]
+pub struct FormatRow {
+    /// Name of the format (attribute `file.format`).
+    pub name: &'static str,
+    /// Whether such dumps can be read. The others are recognised, described
+    /// and refused.
+    pub reads: bool,
+    /// Opens such a dump.
+    pub open: OpenFn,
+}
+
+/// A format whose dumps can be read.
+const fn read(name: &'static str, open: OpenFn) -> FormatRow {
+    FormatRow { name, reads: true, open }
+}
+
+/// A format that is recognised to say what it is.
+const fn refused(name: &'static str, open: OpenFn) -> FormatRow {
+    FormatRow { name, reads: false, open }
+}
+
+/// All formats, in probing order. [`raw`] images have no row: no file is one
+/// by itself, the user says so.
+pub const FORMATS: &[FormatRow] = &[
+    read(elf::NAME, elf::open),
+    read(qemu::NAME, qemu::open),
+    read(qemu::LIBVIRT, qemu::open_libvirt),
+    refused(recognised::XC_SAVE, recognised::xc_save),
+    read(xc_core::NAME, xc_core::open),
+    read("diskdump", diskdump::open),
+    read(lkcd::NAME, lkcd::open),
+    refused(mclxcd::NAME, mclxcd::open),
+    read(s390dump::NAME, s390dump::open),
+    read(sadump::NAME, sadump::open),
+    read(memory::NAME, memory::open),
+    read(lime::NAME, lime::open),
+    read(vmware::NAME, vmware::open),
+    read(vmware::guest::NAME, vmware::guest::open),
+    refused(recognised::XL_SAVE, recognised::xl_save),
+    refused(recognised::WINDOWS, recognised::windows),
 ];

@@ -65,7 +65,8 @@ pub fn run_on(dump: &RealDump, command: &str, more: &[&str]) -> Done {
 
 /// All dumps of formats that the library has; the others are named.
 pub fn real_dumps() -> Vec<RealDump> {
-    let known: Vec<&str> = kdumpfile::format::FORMATS.iter().map(|row| row.0).collect();
+    let known: Vec<&str> =
+        kdumpfile::format::FORMATS.iter().filter(|row| row.reads).map(|row| row.name).collect();
     let (supported, other): (Vec<_>, Vec<_>) =
         dumps::real_dumps().unwrap_or_default().into_iter().partition(|dump| {
             let format = dump.truth().as_opened().string("file.format").unwrap();
