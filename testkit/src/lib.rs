@@ -18,6 +18,7 @@
 //! | a Xen domain from before ELF | [`xc_core::XcCoreBuilder`] |
 //! | a crashed hypervisor of Xen | [`xen::Hypervisor`] |
 //! | a state file of VMware | [`vmware::VmwareBuilder`] |
+//! | a `debug.guest` of ESXi | [`vmware_guest::GuestBuilder`] |
 //! | a flattened stream | [`flatten::Flattener`] |
 //! | a QEMU stream, a libvirt save image | [`qemu`] |
 //! | page contents, and what a reader must answer | [`image`] |
@@ -63,5 +64,6 @@ pub mod s390dump;
 pub mod sadump;
 pub mod truth;
 pub mod vmware;
+pub mod vmware_guest;
 pub mod xc_core;
 pub mod xen;
