@@ -2,8 +2,7 @@
 
 mod support;
 
-use kdumpfile::{Context, Space, Status, Value};
-use kdumpfile_testkit::fault::FaultyReader;
+use kdumpfile::{Context, Status, Value};
 use kdumpfile_testkit::image::{Rng, page_bytes};
 use kdumpfile_testkit::lime::{IDENTIFIER, LimeBuilder, chunk, framed, stored_chunk};
 use support::*;
@@ -234,80 +233,4 @@ fn a_page_size_that_the_user_knows_goes_first() {
     dump.open_bytes(LimeBuilder::new().lime(0, &memory(0..32)).build()).unwrap();
     assert_eq!(dump.number("arch.page_size").unwrap(), 65536);
     assert_eq!(stored(&dump), [(0, 1)]);
-}
-
-fn read_all(dump: &Context) {
-    let mut buffer = [0; 4096];
-    for pfn in (0..80).chain(256..300) {
-        let _ = dump.read(Space::MachinePhysical, pfn * 4096, &mut buffer);
-    }
-}
-
-/// Both kinds of records, both ways to find them.
-fn samples() -> [Vec<u8>; 2] {
-    [
-        LimeBuilder::new().avml(0, &memory(0..40)).lime(0x10_0000, &memory(256..258)).build(),
-        LimeBuilder::new().avml(0, &memory(0..20)).avml(0x10_0000, &memory(256..300)).build(),
-    ]
-}
-
-#[test]
-fn truncated_files_never_panic() {
-    let seed = 20;
-    println!("seed {seed}");
-    let mut rng = Rng::new(seed);
-    for bytes in samples() {
-        for _ in 0..100 {
-            let len = rng.below(bytes.len() as u64) as usize;
-            if let Ok(dump) = try_open(&bytes[..len]) {
-                read_all(&dump);
-            }
-        }
-    }
-}
-
-#[test]
-fn flipped_bits_never_panic() {
-    let seed = 21;
-    println!("seed {seed}");
-    let mut rng = Rng::new(seed);
-    for bytes in samples() {
-        for round in 0..1000 {
-            let mut bytes = bytes.clone();
-            // Every other time in the first headers, where it matters most.
-            let bound = if round % 2 == 0 { 64 } else { bytes.len() as u64 };
-            let at = rng.below(bound) as usize;
-            bytes[at] ^= 1 << rng.below(8);
-            if let Ok(dump) = try_open(bytes) {
-                read_all(&dump);
-            }
-        }
-    }
-}
-
-#[test]
-fn failing_reads_are_told_and_do_not_last() {
-    for bytes in samples() {
-        for nth in 0..24 {
-            let reader = FaultyReader::new(bytes.clone()).fail_nth(nth, "the disk is gone");
-            let dump = Context::new();
-            match dump.open(vec![kdumpfile::sync::Shared::new(reader)]) {
-                Err(error) => {
-                    assert_eq!(error.status(), Status::System);
-                    assert!(error.message().ends_with("the disk is gone"), "{error}");
-                }
-                Ok(()) => {
-                    for pfn in (0..20).chain(256..258) {
-                        match page(&dump, pfn) {
-                            Ok(bytes) => assert!(bytes == page_bytes(pfn), "page {pfn}"),
-                            Err(error) => {
-                                assert_eq!(error.status(), Status::System);
-                                assert!(page(&dump, pfn).unwrap() == page_bytes(pfn), "page {pfn} again");
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
 }

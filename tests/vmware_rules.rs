@@ -227,3 +227,15 @@ fn no_regions_mean_one_of_all_pages() {
     let dump = try_open_set(&[state.build(), memory(3)]).unwrap();
     assert_eq!(stored(&dump), [(0, 2)]);
 }
+
+// The known readers take three.
+#[test]
+fn any_number_of_regions_is_read() {
+    let regions: Vec<(u32, u32, u32)> = (0..9).map(|number| (number, 0x100 * (9 - number), 1)).collect();
+    let state = VmwareBuilder::new(0xBED2_BED2).group("memory").regions(&regions).build();
+    let dump = try_open_set(&[state, memory(9)]).unwrap();
+    for (number, frame, _) in regions {
+        assert!(page(&dump, frame.into()).unwrap() == page_bytes(number.into()), "region {number}");
+    }
+    assert_eq!(stored(&dump).len(), 9);
+}
