@@ -10,8 +10,11 @@
 //! | [`run_open_s390dump`] | changes of a valid S390 dump | the same |
 //! | [`run_open_qemu`] | a QEMU stream behind its version | the same |
 //! | [`run_open_vmware`] | changes of a valid VMware state, with or without a `.vmem` | the same |
+//! | [`run_open_vmware_guest`] | changes of a valid `debug.guest` of ESXi with its memory | the same |
 //! | [`run_open_xc_core`] | changes of a valid Xen domain from before ELF | the same |
 //! | [`run_open_lime`] | changes of a valid LiME or AVML image | the same |
+//! | [`run_open_raw`] | what a user says about files without a header | the same |
+//! | [`run_open_live`] | what a running system tells, and its memory | the same |
 //! | [`run_split_set`] | changes of a valid set of 2 or 3 files | the same |
 //! | [`run_flattened`] | records, or a stream | the file is what a naive model says |
 //! | [`run_archive`] | an archive | reads here and there agree with one read of all |
@@ -34,6 +37,7 @@ mod examine;
 mod flattened;
 mod input;
 mod kernel;
+mod memory;
 mod patched;
 mod source;
 mod templates;
@@ -46,11 +50,15 @@ pub use attributes::run_attributes;
 pub use codec::run_codec;
 pub use flattened::run_flattened;
 pub use kernel::run_xlat_vmcoreinfo;
+pub use memory::{run_open_live, run_open_raw};
 pub use patched::{
     run_open, run_open_diskdump, run_open_elf, run_open_lime, run_open_lkcd, run_open_qemu,
-    run_open_s390dump, run_open_sadump, run_open_vmware, run_open_xc_core, run_split_set,
+    run_open_s390dump, run_open_sadump, run_open_vmware, run_open_vmware_guest, run_open_xc_core,
+    run_split_set,
 };
-pub use templates::{diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets, vmwares, xc_cores};
+pub use templates::{
+    diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets, vmware_guests, vmwares, xc_cores,
+};
 pub use text::{run_notes, run_vmcoreinfo};
 pub use translation::run_xlat_setup;
 pub use walk::run_xlat_walk;
@@ -70,7 +78,10 @@ pub const TARGETS: &[Target] = &[
     ("open_lime", run_open_lime),
     ("open_qemu", run_open_qemu),
     ("open_vmware", run_open_vmware),
+    ("open_vmware_guest", run_open_vmware_guest),
     ("open_xc_core", run_open_xc_core),
+    ("open_raw", run_open_raw),
+    ("open_live", run_open_live),
     ("split_set", run_split_set),
     ("flattened", run_flattened),
     ("archive", run_archive),

@@ -10,7 +10,7 @@ use crate::examine;
 use crate::input::Input;
 use crate::source::Shy;
 use crate::templates::{
-    Template, diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets, vmwares, xc_cores,
+    Template, diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets, vmware_guests, vmwares, xc_cores,
 };
 
 /// Opens any bytes as a file.
@@ -67,6 +67,13 @@ pub fn run_open_lime(data: &[u8]) {
 pub fn run_open_vmware(data: &[u8]) {
     let mut input = Input(data);
     let set = &vmwares()[input.index(vmwares().len())];
+    open_changed(&mut input, &set.iter().collect::<Vec<_>>());
+}
+
+/// Byte 0 picks a template, the others change its files and their order.
+pub fn run_open_vmware_guest(data: &[u8]) {
+    let mut input = Input(data);
+    let set = &vmware_guests()[input.index(vmware_guests().len())];
     open_changed(&mut input, &set.iter().collect::<Vec<_>>());
 }
 

@@ -4,7 +4,9 @@
 use std::io::{Result, Write};
 use std::path::{Path, PathBuf};
 
-use kdumpfile_fuzz::{TARGETS, diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets, vmwares, xc_cores};
+use kdumpfile_fuzz::{
+    TARGETS, diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets, vmware_guests, vmwares, xc_cores,
+};
 use kdumpfile_testkit::arch::Arch;
 use kdumpfile_testkit::compress;
 use kdumpfile_testkit::endian::ByteOrder;
@@ -19,6 +21,7 @@ fn main() -> Result<()> {
     open(&mut corpus)?;
     changed(&mut corpus)?;
     qemu(&mut corpus)?;
+    memories(&mut corpus)?;
     flattened(&mut corpus)?;
     archives(&mut corpus)?;
     notes(&mut corpus)?;
@@ -187,7 +190,7 @@ fn open(corpus: &mut Corpus) -> Result<()> {
 /// every kind.
 fn changed(corpus: &mut Corpus) -> Result<()> {
     // How many files each template has.
-    let targets: [(&str, Vec<usize>); 9] = [
+    let targets: [(&str, Vec<usize>); 10] = [
         ("open_elf", vec![1; elves().len()]),
         ("open_diskdump", vec![1; diskdumps().len()]),
         ("open_lkcd", vec![1; lkcds().len()]),
@@ -195,6 +198,7 @@ fn changed(corpus: &mut Corpus) -> Result<()> {
         ("open_s390dump", vec![1; s390dumps().len()]),
         ("open_lime", vec![1; limes().len()]),
         ("open_vmware", vmwares().iter().map(Vec::len).collect()),
+        ("open_vmware_guest", vmware_guests().iter().map(Vec::len).collect()),
         ("open_xc_core", vec![1; xc_cores().len()]),
         ("split_set", sets().iter().map(Vec::len).collect()),
     ];
@@ -204,7 +208,7 @@ fn changed(corpus: &mut Corpus) -> Result<()> {
             let file: &[u8] = match (target, files) {
                 (_, 1) => &[],
                 // The state file has the fields.
-                ("open_vmware", _) => &[0],
+                ("open_vmware" | "open_vmware_guest", _) => &[0],
                 _ => &[1],
             };
             corpus.add(target, &format!("{template}-unchanged"), &[&[template, template & 7]])?;
@@ -229,6 +233,29 @@ fn changed(corpus: &mut Corpus) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Raw images with a base, around a hole and at the end of all addresses, and
+/// machines that tell where VMCOREINFO and the kernel are.
+fn memories(corpus: &mut Corpus) -> Result<()> {
+    // Kind, edge 9 (4096) or address 0 as base, and 0x3000 bytes.
+    corpus.add("open_raw", "one", &[&[0, 0, 0, 9, 0x00, 0x30]])?;
+    corpus.add("open_raw", "arch-and-page-size", &[&[3, 0, 0, 8, 0, 9, 0x00, 0x30]])?;
+    corpus.add("open_raw", "two", &[&[4, 1, 1, 0, 9, 0x00, 0x10, 0, 14, 0x00, 0x20]])?;
+    corpus.add("open_raw", "parts", &[&[0, 1, 4, 0, 9, 0x00, 0x20, 2, 14, 9, 0x00, 0x20]])?;
+    corpus.add("open_raw", "end", &[&[0, 0, 0, 21, 0x00, 0x10]])?;
+    corpus.add("open_raw", "gzip", &[&[0, 0, 0x80, 9, 0x00, 0x30]])?;
+    corpus.add("open_raw", "unsized", &[&[0, 2, 0xa0, 9, 0, 0x30, 0xc0, 14, 0, 0x10, 1, 0, 1]])?;
+    let iomem = b"00100000-bfffffff : System RAM\n  3f000000-4020bb07 : Kernel code\n";
+    let text = b"OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(_stext)=ffffffff81000123\n";
+    for (arch, options) in (0..5).zip([4 | 16 | 32, 16 | 64, 2 | 16, 4 | 16, 0]) {
+        let head = [options, 64, arch, 16, iomem.len() as u8];
+        let iomem: &[u8] = if options & 4 != 0 { iomem } else { &[] };
+        corpus.add("open_live", &format!("device-{arch}"), &[&head, iomem, text])?;
+        corpus.add("open_live", &format!("xen-{arch}"), &[&[options, 64, arch, arch, 0], text])?;
+    }
+    corpus.add("open_live", "kcore", &[&[1 | 16, 64, 0, 16, 0, 0], text])?;
+    corpus.add("open_live", "told", &[&[8, 64, 0, 16, 0, 0, 9], text])
 }
 
 /// Streams behind their version; few pages, and small ones.

@@ -14,6 +14,7 @@ use kdumpfile_testkit::notes::{Note, NoteWriter, Utsname, Vmcoreinfo, prstatus, 
 use kdumpfile_testkit::s390dump::{Packing, S390Builder};
 use kdumpfile_testkit::sadump::{SadumpBuilder, SmramState, Variant};
 use kdumpfile_testkit::vmware::{VmwareBuilder, VmwareCpu};
+use kdumpfile_testkit::vmware_guest::GuestBuilder;
 use kdumpfile_testkit::xc_core::XcCoreBuilder;
 
 /// A dump, where its fields are, and what must stay for it to be recognised.
@@ -196,11 +197,20 @@ fn lkcd(version: u32, word: WordSize, order: ByteOrder, method: Method) -> Templ
     let stored = [9, 1, 2, 3, 0x10_0000].map(|pfn| (pfn, ram.page_bytes(pfn)));
     let builder = LkcdBuilder::new(version, word, order)
         .method(method)
-        .data_offset(if version < 9 { 65536 } else { 742 })
+        .data_offset(match version {
+            ..9 => 65536,
+            9 => 4096,
+            _ => 742,
+        })
         .pages(stored)
         // Pages that cannot be read.
         .record(Record::new(12 << 12, 0, [7; 40]))
         .packed(13, [0, 5, 1]);
+    let registers = |cpu: u64| (0..21).map(|number| cpu << 32 | number).collect::<Vec<u64>>();
+    let builder = match version {
+        9 => builder.cpus(Arch::X86_64, 4, (1, registers(1)), vec![registers(0), vec![0; 21]]),
+        _ => builder,
+    };
     let (bytes, layout) = builder.build_with_layout();
     let fields = layout.fields().map(|(_, field)| field).filter(|field| field.width > 0).collect();
     Template { bytes, order, fields, signature: 8 }
@@ -339,10 +349,6 @@ pub fn vmwares() -> &'static [Vec<Template>] {
             let (bytes, fields) = builder.build_with_fields();
             Template { bytes, order: ByteOrder::Little, fields, signature: 4 }
         };
-        let memory = || {
-            let fields = vec![Field { offset: 0, width: 8 }];
-            Template { bytes: pages(0, 3), order: ByteOrder::Little, fields, signature: 0 }
-        };
         let cpu = VmwareCpu {
             general: [0xffff_8880_0000_1000; 16],
             rip: 0xffff_ffff_8100_0000,
@@ -368,6 +374,32 @@ pub fn vmwares() -> &'static [Vec<Template>] {
             vec![of(regions(0xBED2_BED0).cpu_in_blocks(0, &cpu)), memory()],
             vec![of(embedded(0xBED3_BED3))],
             vec![of(embedded(0xBED0_BED0))],
+        ]
+    })
+}
+
+/// Three pages for a state file.
+fn memory() -> Template {
+    let fields = vec![Field { offset: 0, width: 8 }];
+    Template { bytes: pages(0, 3), order: ByteOrder::Little, fields, signature: 0 }
+}
+
+/// `debug.guest` files of each layout, with their memory.
+pub fn vmware_guests() -> &'static [Vec<Template>] {
+    static ALL: OnceLock<Vec<Vec<Template>>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let of = |builder: GuestBuilder| {
+            let (bytes, fields) = builder.build_with_fields();
+            vec![Template { bytes, order: ByteOrder::Little, fields, signature: 4 }, memory()]
+        };
+        let new = |version| GuestBuilder::new(version, 3).cpus(1);
+        vec![
+            of(new(1).hole(1, 2).hole(5, 0x100)),
+            of(new(3).cpus(2)),
+            of(new(5).hole(2, 3)),
+            of(new(6).hole(2, 3).hole(6, 9)),
+            of(new(7)),
+            of(new(7).arch(0).hole(0, 0x100)),
         ]
     })
 }
