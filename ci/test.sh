@@ -18,7 +18,7 @@ run() {
 
 # --- set-up ------------------------------------------------------------------------------------------
 packages=(makedumpfile libkdumpfile10 libkdumpfile-dev python3 python3-libkdumpfile qemu-system-x86
-    busybox-static kexec-tools cpio xz-utils zstd lz4 gcc g++ binutils pkg-config valgrind)
+    busybox-static crash kexec-tools cpio xz-utils zstd lz4 gcc g++ binutils pkg-config valgrind)
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -127,5 +127,7 @@ for features in "${feature_sets[@]}" "--all-features"; do
     # shellcheck disable=SC2086 # several words
     run cargo test "${locked[@]}" -q -p kdumpfile $features
 done
+step "dumps that crash opens"
+run bash ci/crash.sh
 step "tests of the workspace"
 run cargo test "${locked[@]}" --workspace
