@@ -350,6 +350,20 @@ fn virtual_addresses_are_found_whatever_the_physical_order_is() {
     }
 }
 
+// 4, 5.1, in dumps of a guest with paging: the next page by virtual addresses
+// comes first by physical ones, and is near enough to hide the one before it.
+#[test]
+fn a_page_is_no_zeros_before_the_next_one_by_virtual_addresses() {
+    let text = Segment::load(0x5000, page_bytes(5)).vaddr(0x100_0000);
+    let data = Segment::load(0x3000, page_bytes(3)).vaddr(0x100_1000);
+    for zero in [0, 1] {
+        let dump = open(x86_64().segment(data.clone()).segment(text.clone()).build());
+        set(&dump, "file.zero_excluded", zero);
+        assert!(virt(&dump, 0x100_0000).unwrap() == page_bytes(5));
+        assert!(virt(&dump, 0x100_1000).unwrap() == page_bytes(3));
+    }
+}
+
 // 4, 5.1: the segment that was found last is asked first.
 #[test]
 fn overlaps_do_not_depend_on_what_was_read_before() {
