@@ -2,8 +2,9 @@
 # ci/fresh-dumps.sh [OUTDIR]
 #
 # Boots Debian's cloud kernel under QEMU (emulated, no KVM, no root), takes its memory in every format that
-# QEMU and makedumpfile write, lets a second guest crash and keep its /proc/vmcore, and writes the ground
-# truth NAME.json of each dump. A set made from the same kernel by the same scripts is used again.
+# QEMU and makedumpfile write, lets a second guest crash and keep its /proc/vmcore, dumps others whose kernel
+# lays its addresses out differently (KASLR, five levels of page tables, PTI), and writes the ground truth
+# NAME.json of each dump. A set made from the same kernel by the same scripts is used again.
 # If something it needs is missing, it says so; that is an error only if the variable CI is "true".
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -89,16 +90,21 @@ cp "$work/initrd" "$work/crashing/crash/initrd"
 pack "$work/crashing" "$work/initrd-crashing"
 
 # --- two guests at a time ----------------------------------------------------------------------------
-python3 "$parts/guest.py" crash "$out" "$kernel" "$work/initrd-crashing" > "$work/crash.log" 2>&1 &
-crash_run=$!
-python3 "$parts/guest.py" dump "$out" "$kernel" "$work/initrd"
+guest() { python3 "$parts/guest.py" "$1" "$out" "$kernel" "${2:-$work/initrd}"; }
+{ guest crash "$work/initrd-crashing" && guest pti && guest la57; } > "$work/guests.log" 2>&1 &
+other_guests=$!
+guest dump
+guest kaslr
+guest kaslr-la57-pti
 
-python3 - "$parts" "$out" << 'EOF'
+keep_ram() { # keep_ram PREFIX: makes PREFIXram.elf of PREFIXqemu.elf
+    python3 - "$parts" "$out/$1" << 'EOF'
 import os, sys
 sys.path.insert(0, sys.argv[1])
 import elf
-elf.keep_ram(f"{sys.argv[2]}/qemu.elf", f"{sys.argv[2]}/ram.elf", os.path.getsize(f"{sys.argv[2]}/ram.raw"))
+elf.keep_ram(f"{sys.argv[2]}qemu.elf", f"{sys.argv[2]}ram.elf", os.path.getsize(f"{sys.argv[2]}ram.raw"))
 EOF
+}
 
 # --- makedumpfile ------------------------------------------------------------------------------------
 cd "$out"
@@ -109,6 +115,7 @@ filter() { # filter OPTION...: its output is shown only if it fails
         exit 1
     }
 }
+keep_ram ""
 filter -c -d 31 ram.elf makedumpfile.zlib-d31
 filter -l -d 31 ram.elf makedumpfile.lzo-d31
 filter -c -d 0 ram.elf makedumpfile.zlib-d0
@@ -116,11 +123,20 @@ filter -E -d 31 ram.elf makedumpfile.elf-d31
 filter -c -d 31 --split --splitblock-size 1024 ram.elf makedumpfile.zlib-d31-split{1,2,3}
 makedumpfile -F -c -d 31 ram.elf > makedumpfile.zlib-d31-flat 2> "$work/makedumpfile.log"
 rm ram.elf
+
+wait "$other_guests" || { cat "$work/guests.log"; exit 1; }
+cat "$work/guests.log"
+filter -c -d 31 vmcore vmcore.zlib-d31
+variants="kaslr la57 pti kaslr-la57-pti"
+for variant in $variants; do
+    keep_ram "$variant."
+    filter -c -d 31 "$variant.ram.elf" "$variant.makedumpfile.zlib-d31"
+    rm -f "$variant.ram.elf" "$variant.qemu.elf"
+done
 chmod u+rw ./*
 
-wait "$crash_run" || { cat "$work/crash.log"; exit 1; }
-cat "$work/crash.log"
-filter -c -d 31 vmcore vmcore.zlib-d31
-
 python3 "$parts/truth.py" "$out"
+for variant in $variants; do rm "$variant.ram.raw"; done
+# Pages of zeroes, the most, need no room on the disk.
+for file in *.elf *.raw vmcore; do fallocate --dig-holes "$file" 2> /dev/null || true; done
 printf '%s\n' "$stamp" > stamp

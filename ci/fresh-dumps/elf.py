@@ -7,7 +7,7 @@ EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 PHDR = struct.Struct("<IIQQQQQQ")
 # Positions in the unpacked structures.
 E_PHOFF, E_SHOFF, E_EHSIZE, E_PHNUM, E_SHENTSIZE, E_SHNUM, E_SHSTRNDX = 5, 6, 8, 10, 11, 12, 13
-P_TYPE, P_OFFSET, P_PADDR, P_FILESZ, P_MEMSZ = 0, 2, 4, 5, 6
+P_TYPE, P_OFFSET, P_VADDR, P_PADDR, P_FILESZ, P_MEMSZ = 0, 2, 3, 4, 5, 6
 
 
 def read_headers(file):
@@ -36,6 +36,22 @@ def page_ranges(path, size_field):
         else:
             out.append([first, last])
     return out
+
+
+def peer_reads_zeroes_at(path, kvaddr):
+    """Whether the peer misses the page of a virtual address and takes it for zeroes in front of a segment.
+
+    It looks for the first segment that ends behind the page, but by ascending physical addresses; one that
+    starts a whole page behind is near enough for it. So a page is lost if the next one by virtual addresses
+    comes first by physical ones, and no other segment at higher virtual addresses before both.
+    """
+    page = kvaddr // PAGE_SIZE * PAGE_SIZE
+    with open(path, "rb") as file:
+        segments = [phdr for phdr in read_headers(file)[1] if phdr[P_TYPE] == PT_LOAD and phdr[P_FILESZ]]
+    for phdr in sorted(segments, key=lambda phdr: phdr[P_PADDR]):
+        if phdr[P_VADDR] + phdr[P_FILESZ] > page:
+            return page < phdr[P_VADDR] <= page + PAGE_SIZE
+    return False
 
 
 def keep_ram(source, target, ram_size):

@@ -54,18 +54,33 @@ pub fn folder() -> PathBuf {
     }
 }
 
-/// Freshly made dumps with their ground truth, if the environment variable
-/// `KDUMPFILE_FRESH_DUMPS` names their folder (`ci/fresh-dumps.sh` makes one;
-/// a relative path counts from the workspace).
+/// The folder of freshly made dumps, if the environment variable
+/// `KDUMPFILE_FRESH_DUMPS` names it (`ci/fresh-dumps.sh` makes one; a relative
+/// path counts from the workspace).
+pub fn fresh_folder() -> Option<PathBuf> {
+    let path = std::env::var_os("KDUMPFILE_FRESH_DUMPS");
+    if path.is_none() {
+        eprintln!("skipped: fresh dumps, KDUMPFILE_FRESH_DUMPS is not set");
+    }
+    Some(workspace().join(path?))
+}
+
+/// What is known about the guest of one run of `ci/fresh-dumps.sh`, `dump` for
+/// one: [`RealDump::truth`] without what belongs to a dump alone. `None`
+/// without [`fresh_folder`].
+///
+/// # Panics
+/// If there is no such run in the folder, or its file cannot be parsed.
+pub fn fresh_facts(run: &str) -> Option<Truth> {
+    Some(load_truth(&fresh_folder()?.join(format!("{run}-facts.json"))))
+}
+
+/// Freshly made dumps with their ground truth; empty without [`fresh_folder`].
 ///
 /// # Panics
 /// If the folder has no ground truth in it, or that cannot be parsed.
 pub fn fresh_dumps() -> Vec<RealDump> {
-    let Some(path) = std::env::var_os("KDUMPFILE_FRESH_DUMPS") else {
-        eprintln!("skipped: fresh dumps, KDUMPFILE_FRESH_DUMPS is not set");
-        return Vec::new();
-    };
-    let folder = workspace().join(path);
+    let Some(folder) = fresh_folder() else { return Vec::new() };
     let truths = truths_in(&folder);
     assert!(!truths.is_empty(), "no fresh dumps at {}", folder.display());
     let ready = |truth: Truth| RealDump {

@@ -176,6 +176,12 @@ impl Truth {
             .collect()
     }
 
+    /// Up to 64 bytes of the guest's raw RAM, to the end of the page at the
+    /// most, where the emulator found the address of this name.
+    pub fn emulator_bytes(&self, name: &str) -> Option<Vec<u8>> {
+        unhex(self.0.get("emulator_translations")?.get(name)?.get("bytes")?.as_str()?)
+    }
+
     /// SHA-256 of each chunk of 1024 pages of the guest's raw RAM; key: PFN / 1024.
     pub fn ram_chunk_sha256(&self) -> BTreeMap<u64, String> {
         self.0.pointer("/ram/chunk_sha256").map(chunks).unwrap_or_default()

@@ -179,10 +179,16 @@ pub fn truths(real: &RealDump) -> Vec<Translation> {
 /// Returns how many addresses and how many blocks of bytes are right.
 pub fn check(real: &RealDump, ctx: &Ctx, sys: &System, except: &[&str]) -> (usize, usize) {
     let reference = real.truth().with_arch_name().unwrap_or_else(|| real.truth().as_opened());
-    // Its bytes are to be trusted where its addresses are.
-    let trusted = |name: &str, kphys| {
+    let known = real.truth();
+    let stored = known.as_opened().bitmap("file.pagemap").unwrap_or_default();
+    // Its bytes are to be trusted where its addresses are. But it misses pages
+    // of an ELF file that are not in order, so that those of the guest's RAM are
+    // better where the file has them.
+    let trusted = |name: &str, kphys: u64| {
         let same = reference.translations().iter().any(|t| t.name == name && t.kphys == Some(kphys));
-        reference.bytes_at(name).filter(|_| same)
+        let bytes = reference.bytes_at(name).filter(|_| same)?;
+        let in_file = stored.iter().any(|range| range.contains(&(kphys / known.page_size())));
+        Some(known.emulator_bytes(name).filter(|_| in_file).unwrap_or(bytes))
     };
     let (mut addresses, mut blocks) = (0, 0);
     let mut wrong = Vec::new();
