@@ -195,6 +195,26 @@ def chunk_hashes(ram, pages_per_chunk=1024):
     return {str(i): hashlib.sha256(ram[i * step : (i + 1) * step]).hexdigest() for i in range(len(ram) // step)}
 
 
+def layout(flags, vmcoreinfo, bases):
+    """What the guest has of that which its addresses depend on."""
+    moved = int(re.search(r"^KERNELOFFSET=([0-9a-f]+)$", vmcoreinfo, re.M)[1], 16)
+    return {
+        # Either may be at its usual place by chance.
+        "kaslr": moved != 0 or bases["page_offset_base"] not in (0xFFFF888000000000, 0xFF11000000000000),
+        "la57": "la57" in flags.split(),
+        "pti": "pti" in flags.split(),
+    }
+
+
+def wanted_layout(kind):
+    cpu, parameters = kind
+    return {
+        "kaslr": "nokaslr" not in parameters.split(),
+        "la57": "+la57" in cpu.split(","),
+        "pti": "pti=on" in parameters.split(),
+    }
+
+
 def read_ram(guest, path, size):
     guest.ask("pmemsave", val=0, size=size, filename=path)
     with open(path, "rb") as file:
@@ -240,6 +260,9 @@ def dump(out, kernel, initrd, workdir, kind=PLAIN, prefix=""):
     facts["symbols"] = {name: a["kvaddr"] for name, a in walked.items() if ":" not in name}
     facts["bases"] = {name: f"{base:x}" for name, base in bases.items()}
     facts["vmcoreinfo"] = vmcoreinfo_text(ram, facts["vmcoreinfo_addr"])
+    facts["layout"] = layout(sections["cpu_flags"][0], facts["vmcoreinfo"], bases)
+    if facts["layout"] != wanted_layout(kind):
+        raise SystemExit(f"the guest {prefix or 'dump'} was to be {wanted_layout(kind)}, but is {facts['layout']}")
     return {
         "guest": facts,
         "emulator_translations": walked,
