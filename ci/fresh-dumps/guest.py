@@ -282,8 +282,9 @@ def crash(out, kernel, initrd, workdir):
     with open(disk, "wb") as file:
         file.truncate((CRASH_RAM_MIB + 64) << 20)
     extra = ["-drive", f"if=none,id=d,format=raw,cache=unsafe,file={disk}", "-device", "virtio-blk-pci,drive=d"]
+    # As distributions boot it; the stored dumps have a crash without.
     append = f"role=crash crashkernel={CRASH_KERNEL_MIB}M"
-    with Guest(workdir, kernel, initrd, CRASH_RAM_MIB, PLAIN, append, extra) as guest:
+    with Guest(workdir, kernel, initrd, CRASH_RAM_MIB, VARIANTS["kaslr"], append, extra) as guest:
         guest.wait_for(lambda: guest.process.poll() is not None and "captured" in guest.sections())
         print(f"crash and copy took {time.time() - guest.started:.1f} s")
         sections = guest.sections()
