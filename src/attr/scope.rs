@@ -20,7 +20,7 @@
 use alloc::vec::Vec;
 
 use super::hooks::{Effects, Os};
-use super::tree::{AttrRef, ROOT, Slot, Tree};
+use super::tree::{Access, AttrRef, ROOT, Slot, Tree, first_component};
 use super::value::{AttrType, Value};
 use super::{AttrEntry, Attributes, no_such_key};
 use crate::error::{Error, Result};
@@ -96,14 +96,9 @@ impl Tree {
         if base != ROOT {
             return self.lookup(base, path);
         }
-        let path = path.strip_prefix('.').unwrap_or(path);
-        match path.split_once('.') {
-            Some((ADDRXLAT, rest)) => self.lookup(directory, rest),
-            None if path == ADDRXLAT => Some(directory),
-            // Without its leading dot, the path must not begin with another.
-            _ if path.starts_with('.') => None,
-            _ => self.lookup(ROOT, path),
-        }
+        let (key, rest) = first_component(path.strip_prefix('.').unwrap_or(path));
+        let top = if key == ADDRXLAT { directory } else { self.child(ROOT, key)? };
+        rest.map_or(Some(top), |rest| self.lookup(top, rest))
     }
 
     /// The `addrxlat` directory of the first scope.
@@ -230,6 +225,25 @@ impl Attributes {
         let tree = self.tree.lock();
         let id = path.map_or(Some(ROOT), |path| tree.lookup_in(scope.directory, ROOT, path));
         id.map(|id| tree.reference(id)).ok_or_else(no_such_key)
+    }
+
+    /// [`Attributes::reference_in`] and the value of the attribute, in one go.
+    ///
+    /// # Errors
+    /// `NoKey` (`No such key`), and those of [`Attributes::get`].
+    pub fn get_in(&self, scope: &Scope, path: Option<&str>) -> Result<(AttrRef, Value)> {
+        let handle = {
+            let mut tree = self.tree.lock();
+            let id = path.map_or(Some(ROOT), |path| tree.lookup_in(scope.directory, ROOT, path));
+            let id = id.ok_or_else(no_such_key)?;
+            let handle = tree.reference(id);
+            if let Access::Value(value) = tree.access(id)? {
+                return Ok((handle, value));
+            }
+            handle
+        };
+        // Unlocked: the value may have to be read from the dump.
+        Ok((handle, self.get(handle)?))
     }
 
     /// [`Attributes::sub_reference`] in a scope.

@@ -129,6 +129,18 @@ pub(super) enum Access {
     Lazy(Shared<dyn LazyValue>),
 }
 
+/// The first component of a path, and what is behind its dot.
+pub(super) fn first_component(path: &str) -> (&str, Option<&str>) {
+    // Components are short: a search that is made for long texts takes longer.
+    match path.bytes().position(|byte| byte == b'.') {
+        Some(dot) => {
+            let (key, rest) = path.split_at(dot);
+            (key, rest.get(1..))
+        }
+        None => (path, None),
+    }
+}
+
 /// The arena of nodes.
 pub(super) struct Tree {
     nodes: Vec<Node>,
@@ -200,8 +212,13 @@ impl Tree {
 
     /// Follows a dotted path from `base`; one leading dot at the root is accepted.
     pub fn lookup(&self, base: u32, path: &str) -> Option<u32> {
-        let path = if base == ROOT { path.strip_prefix('.').unwrap_or(path) } else { path };
-        path.split('.').try_fold(base, |node, key| self.child(node, key))
+        let mut path = if base == ROOT { path.strip_prefix('.').unwrap_or(path) } else { path };
+        let mut node = base;
+        while let (key, Some(rest)) = first_component(path) {
+            node = self.child(node, key)?;
+            path = rest;
+        }
+        self.child(node, path)
     }
 
     /// Creates a child at the front of its parent's list, or finds it.

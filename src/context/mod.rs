@@ -221,7 +221,16 @@ impl Context {
     /// `NoKey` (`No such key`), `NoData` (`Key has no value`), or what
     /// computing the value says.
     pub fn get(&self, path: &str) -> Result<Value> {
-        self.call(|| self.attributes().get(self.reference(Some(path))?))
+        self.get_with_handle(Some(path)).map(|(_, value)| value)
+    }
+
+    /// The value of the attribute at `path` (`None`: the root), and a handle
+    /// to that attribute.
+    ///
+    /// # Errors
+    /// Those of [`Context::get`].
+    pub fn get_with_handle(&self, path: Option<&str>) -> Result<(AttrRef, Value)> {
+        self.call(|| self.attributes().get_in(self.translation.scope(), path))
     }
 
     /// The attribute that this context means by `path` (`None`: the root).
@@ -231,7 +240,7 @@ impl Context {
 
     fn typed<T>(&self, path: &str, pick: impl FnOnce(Value) -> Option<T>) -> Result<T> {
         self.call(|| {
-            let value = self.attributes().get(self.reference(Some(path))?)?;
+            let (_, value) = self.attributes().get_in(self.translation.scope(), Some(path))?;
             pick(value).ok_or_else(|| Error::invalid("Attribute type mismatch"))
         })
     }
