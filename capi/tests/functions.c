@@ -287,8 +287,10 @@ static void test_dump(const char *path)
 	addrxlat_sys_t *axsys, *axsys2;
 	addrxlat_fulladdr_t addr;
 	addrxlat_meth_t meth;
+	addrxlat_range_t range;
+	addrxlat_map_t *map, *saved;
 	addrxlat_cb_t *cb;
-	unsigned calls = 0;
+	unsigned calls = 0, i;
 	const char *name = "dump";
 	char *text;
 
@@ -392,6 +394,42 @@ static void test_dump(const char *path)
 	length = 64;
 	WORKS(kdump_read(ctx, KDUMP_KVADDR, symbol_addr, page[1], &length));
 	CHECK(!memcmp(page[0], page[1], 64));
+
+	/* The same for maps: in place, and replaced; also seen by a clone. */
+	clone = kdump_clone(ctx, 0);
+	map = addrxlat_sys_get_map(axsys, ADDRXLAT_SYS_MAP_KV_PHYS);
+	range.endoff = 0xfff;
+	range.meth = ADDRXLAT_SYS_METH_CUSTOM;
+	meth.param.linear.off -= 0x2000;
+	addrxlat_sys_set_meth(axsys, ADDRXLAT_SYS_METH_CUSTOM, &meth);
+	length = 64;
+	CHECK(kdump_read(clone, KDUMP_KVADDR, 0x5000 + symbol_addr % 0x1000, page[1], &length) != KDUMP_OK);
+	saved = addrxlat_map_copy(map);
+	CHECK(addrxlat_map_set(map, 0x5000, &range) == ADDRXLAT_OK);
+	meth.param.linear.off = (addrxlat_off_t)((addr.addr & ~0xfffULL) - 0x5000);
+	addrxlat_sys_set_meth(axsys, ADDRXLAT_SYS_METH_CUSTOM, &meth);
+	for (i = 0; i < 3; ++i) {
+		length = 64;
+		WORKS(kdump_read(i & 1 ? clone : ctx, KDUMP_KVADDR, 0x5000 + addr.addr % 0x1000, page[1], &length));
+		CHECK(!memcmp(page[0], page[1], 64));
+	}
+	addrxlat_sys_set_map(axsys, ADDRXLAT_SYS_MAP_KV_PHYS, saved);
+	CHECK(addrxlat_map_decref(saved) == 1);
+	length = 64;
+	CHECK(kdump_read(ctx, KDUMP_KVADDR, 0x5000 + addr.addr % 0x1000, page[1], &length) != KDUMP_OK);
+	length = 64;
+	CHECK(kdump_read(clone, KDUMP_KVADDR, 0x5000 + addr.addr % 0x1000, page[1], &length) != KDUMP_OK);
+	/* An attribute has the last word. */
+	CHECK(addrxlat_map_set(saved, 0x5000, &range) == ADDRXLAT_OK);
+	length = 64;
+	WORKS(kdump_read(ctx, KDUMP_KVADDR, 0x5000 + addr.addr % 0x1000, page[1], &length));
+	WORKS(kdump_clear_attr(clone, "addrxlat.default.page_shift"));
+	length = 64;
+	CHECK(kdump_read(ctx, KDUMP_KVADDR, 0x5000 + addr.addr % 0x1000, page[1], &length) != KDUMP_OK);
+	length = 64;
+	WORKS(kdump_read(ctx, KDUMP_KVADDR, symbol_addr, page[1], &length));
+	CHECK(!memcmp(page[0], page[1], 64));
+	kdump_free(clone);
 
 	/* What outlives the context. */
 	kdump_free(ctx);

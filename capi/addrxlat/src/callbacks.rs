@@ -5,11 +5,12 @@ use core::ptr;
 use std::sync::Arc;
 
 use kdumpfile::xlat::{Callbacks, Caps, FullAddr, Next, PageBuf, Result};
-use kdumpfile_capi_shared::chain::{self, Buffers, CChain};
-use kdumpfile_capi_shared::guard;
-use kdumpfile_capi_shared::types::{AX_CUSTOM_BASE, AX_NODATA, AxStatus, Buffer, Cb};
+use kdumpfile_capi_shared::chain::{self, Buffers, CChain, CHANGES};
+use kdumpfile_capi_shared::types::{AX_CUSTOM_BASE, AX_NODATA, AX_OK, AxStatus, Buffer, Cb};
+use kdumpfile_capi_shared::{guard, memory};
 
 use crate::ctx::Ctx;
+use crate::map::NEXT_STAMP;
 
 /// The base of the Rust chain: asks the C chain of a context.
 pub(crate) struct AskC {
@@ -138,7 +139,14 @@ unsafe extern "C" fn no_offset(cb: *const Cb, _: *const c_char, _: *const c_char
     unsafe { nothing(cb, "No sym_offsetof callback") }
 }
 
-unsafe extern "C" fn no_number(cb: *const Cb, _: *const c_char, _: *mut u64) -> AxStatus {
+unsafe extern "C" fn no_number(cb: *const Cb, name: *const c_char, val: *mut u64) -> AxStatus {
+    // SAFETY: a client asks with a string, and has room for the answer.
+    unsafe {
+        if !val.is_null() && memory::bytes(name) == Some(CHANGES.to_bytes()) {
+            val.write((&raw const NEXT_STAMP).expose_provenance() as u64);
+            return AX_OK;
+        }
+    }
     // SAFETY: as above. The text is the one that clients know.
     unsafe { nothing(cb, "No sym_offsetof callback") }
 }

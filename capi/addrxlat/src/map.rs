@@ -23,14 +23,17 @@ pub struct Map {
     ranges: Cell<*mut Range>,
     len: Cell<usize>,
     /// A number that only this map has, as it is now.
-    stamp: Cell<u64>,
+    stamp: AtomicU64,
 }
+
+/// The next stamp. As long as it stays what it is, no map and no system was
+/// changed: libkdumpfile looks at it before each read (`CHANGES`).
+pub(crate) static NEXT_STAMP: AtomicU64 = AtomicU64::new(1);
 
 /// A number that nothing had before: what is kept of an object with a stamp is
 /// good as long as it has that stamp.
 pub(crate) fn new_stamp() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
+    NEXT_STAMP.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Drop for Map {
@@ -86,7 +89,7 @@ impl Map {
 
     /// See [`new_stamp`].
     pub(crate) fn stamp(&self) -> u64 {
-        self.stamp.get()
+        self.stamp.load(Ordering::Relaxed)
     }
 
     /// Gives `meth` to `endoff` + 1 addresses.
@@ -114,7 +117,7 @@ impl Map {
         }
         let old = self.ranges.replace(new.start);
         self.len.set(new.len);
-        self.stamp.set(new_stamp());
+        self.stamp.store(new_stamp(), Ordering::Relaxed);
         // SAFETY: the array came from malloc, and nobody may use it any more.
         unsafe { libc::free(old.cast()) };
         AX_OK
@@ -126,7 +129,7 @@ impl Map {
             references: AtomicU64::new(1),
             ranges: Cell::new(ptr::null_mut()),
             len: Cell::new(0),
-            stamp: Cell::new(new_stamp()),
+            stamp: AtomicU64::new(new_stamp()),
         })
     }
 }

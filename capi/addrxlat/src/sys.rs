@@ -1,9 +1,15 @@
 //! Systems: five maps and sixteen methods.
+//!
+//! The system of a dump belongs to all clones that translate alike: one thread
+//! may translate by it while another makes it anew, because an attribute was
+//! changed. So what is in it is changed, and copied for use, under a lock, which
+//! is never held while memory is allocated or a client is called.
 
-use core::cell::{Cell, RefCell, UnsafeCell};
+use core::cell::{RefCell, UnsafeCell};
 use core::ffi::{c_int, c_uint, c_ulong};
 use core::ptr;
-use core::sync::atomic::{AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kdumpfile::xlat::{self, MapIndex, MethodIndex, System, os};
 use kdumpfile_capi_shared::custom::Owner;
@@ -20,21 +26,23 @@ use crate::options;
 /// `addrxlat_sys_t`.
 pub struct Sys {
     references: AtomicU64,
+    /// For the methods and the maps; see the module.
+    lock: Mutex<()>,
     /// Clients have pointers to them.
     meths: UnsafeCell<[Meth; METH_NUM]>,
     /// With a reference to each.
-    maps: [Cell<*mut Map>; MAP_NUM],
+    maps: [AtomicPtr<Map>; MAP_NUM],
     /// A number that only this system has, as it is now, but for its maps.
-    stamp: Cell<u64>,
+    stamp: AtomicU64,
     /// Lookup tables of methods that the library made.
     tables: RefCell<Vec<*mut LookupElem>>,
 }
 
 impl Drop for Sys {
     fn drop(&mut self) {
-        for map in &self.maps {
+        for map in &mut self.maps {
             // SAFETY: the reference that the system had.
-            unsafe { addrxlat_map_decref(map.get()) };
+            unsafe { addrxlat_map_decref(*map.get_mut()) };
         }
         for table in self.tables.get_mut().drain(..) {
             // SAFETY: it came from malloc, and goes with the methods.
@@ -60,6 +68,33 @@ pub(crate) fn owner(ctx: *mut Ctx, sys: *mut Sys, meth: *const Meth) -> Owner {
 }
 
 impl Sys {
+    fn locked(&self) -> MutexGuard<'_, ()> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a map, or NULL, in the place of another. The reference goes to the
+    /// system; that of the other one is given back.
+    fn put_map(&self, place: &AtomicPtr<Map>, map: *mut Map) {
+        let old = {
+            let _locked = self.locked();
+            self.stamp.store(new_stamp(), Ordering::Relaxed);
+            place.swap(map, Ordering::AcqRel)
+        };
+        // SAFETY: the reference that the system had.
+        unsafe { addrxlat_map_decref(old) };
+    }
+
+    /// Copies a method into the system.
+    ///
+    /// # Safety
+    /// `meth` is valid. It may be the one of the system.
+    unsafe fn put_meth(&self, index: usize, meth: *const Meth) {
+        let _locked = self.locked();
+        // SAFETY: as above; all bytes are copied, whatever they are.
+        unsafe { ptr::copy(meth, self.meth(index), 1) };
+        self.stamp.store(new_stamp(), Ordering::Relaxed);
+    }
+
     fn meth(&self, index: usize) -> *mut Meth {
         // SAFETY: the index is one of the array.
         unsafe { self.meths.get().cast::<Meth>().add(index.min(METH_NUM - 1)) }
@@ -67,28 +102,45 @@ impl Sys {
 
     /// Says what the system is, so that changes are noticed.
     pub(crate) fn content(&self) -> u64 {
+        let _locked = self.locked();
         let mut mark = Mark::default();
-        mark.add(self.stamp.get());
+        mark.add(self.stamp.load(Ordering::Relaxed));
         for map in &self.maps {
             // SAFETY: the system has a reference to its maps.
-            mark.add(unsafe { map.get().as_ref() }.map_or(0, Map::stamp));
+            mark.add(unsafe { map.load(Ordering::Acquire).as_ref() }.map_or(0, Map::stamp));
         }
         mark.0
+    }
+
+    /// Copies of the methods, and a reference to each map.
+    fn snapshot(&self) -> ([Meth; METH_NUM], [*mut Map; MAP_NUM]) {
+        let _locked = self.locked();
+        // SAFETY: methods are changed under the lock only.
+        let meths = unsafe { ptr::read(self.meths.get()) };
+        let maps = [0, 1, 2, 3, 4].map(|index: usize| {
+            let map = self.maps[index].load(Ordering::Acquire);
+            // SAFETY: the system has a reference to its maps.
+            unsafe { addrxlat_map_incref(map) };
+            map
+        });
+        (meths, maps)
     }
 
     /// A system of Rust that does what this one does for `ctx`.
     pub(crate) fn to_rust(&self, ctx: *mut Ctx) -> System {
         let mut system = System::new();
         let this = ptr::from_ref(self).cast_mut();
-        for index in 0..METH_NUM {
-            let meth = self.meth(index).cast_const();
+        let (meths, maps) = self.snapshot();
+        for (index, meth) in meths.iter().enumerate() {
+            // What is called is told of the record in use, not of the copy.
+            let owner = owner(ctx, this, self.meth(index));
             // SAFETY: the record stays, and is looked at anew when it changes.
-            let method = unsafe { convert::to_rust(meth, owner(ctx, this, meth)) };
+            let method = unsafe { convert::to_rust(meth, owner) };
             system.set_method(MethodIndex(index as c_int), method);
         }
-        for index in MapIndex::ALL {
-            // SAFETY: the system has a reference to its maps.
-            let Some(map) = (unsafe { self.maps[index as usize].get().as_ref() }) else { continue };
+        for (index, object) in MapIndex::ALL.into_iter().zip(maps) {
+            // SAFETY: there is a reference to it.
+            let Some(map) = (unsafe { object.as_ref() }) else { continue };
             let copy = system.map_mut(index);
             let mut first = 0u64;
             for range in map.ranges() {
@@ -96,6 +148,8 @@ impl Sys {
                 let _ = copy.set(first, range.endoff, MethodIndex(range.meth));
                 first = first.wrapping_add(range.endoff).wrapping_add(1);
             }
+            // SAFETY: the reference that was taken.
+            unsafe { addrxlat_map_decref(object) };
         }
         system
     }
@@ -103,8 +157,7 @@ impl Sys {
     /// Drops all maps.
     fn clear_maps(&self) {
         for map in &self.maps {
-            // SAFETY: the reference that the system had.
-            unsafe { addrxlat_map_decref(map.replace(ptr::null_mut())) };
+            self.put_map(map, ptr::null_mut());
         }
     }
 
@@ -133,9 +186,8 @@ impl Sys {
             if !complete {
                 return types::AX_NOMEM;
             }
-            // SAFETY: nobody looks at the method while it is replaced.
-            unsafe { self.meth(index).write(meth) };
-            self.stamp.set(new_stamp());
+            // SAFETY: it was just made.
+            unsafe { self.put_meth(index, &raw const meth) };
         }
         for index in MapIndex::ALL {
             let Some(map) = system.map(index) else { continue };
@@ -149,8 +201,7 @@ impl Sys {
                     return types::AX_NOMEM;
                 }
             }
-            // SAFETY: the reference that the system had.
-            unsafe { addrxlat_map_decref(self.maps[index as usize].replace(new)) };
+            self.put_map(&self.maps[index as usize], new);
         }
         AX_OK
     }
@@ -162,9 +213,10 @@ pub extern "C" fn addrxlat_sys_new() -> *mut Sys {
     entry!(ptr::null_mut(), {
         memory::object(Sys {
             references: AtomicU64::new(1),
+            lock: Mutex::new(()),
             meths: UnsafeCell::new([convert::no_meth(); METH_NUM]),
-            maps: [const { Cell::new(ptr::null_mut()) }; MAP_NUM],
-            stamp: Cell::new(new_stamp()),
+            maps: [const { AtomicPtr::new(ptr::null_mut()) }; MAP_NUM],
+            stamp: AtomicU64::new(new_stamp()),
             tables: RefCell::default(),
         })
     })
@@ -239,12 +291,9 @@ pub unsafe extern "C" fn addrxlat_sys_set_map(sys: *mut Sys, idx: c_uint, map: *
         // SAFETY: as above.
         let Some(sys) = (unsafe { sys.as_ref() }) else { return };
         let Some(place) = sys.maps.get(idx as usize) else { return };
-        // SAFETY: the system takes a reference to the new map, and gives the
-        // one to the old map back.
-        unsafe {
-            addrxlat_map_incref(map);
-            addrxlat_map_decref(place.replace(map));
-        }
+        // SAFETY: the reference goes to the system.
+        unsafe { addrxlat_map_incref(map) };
+        sys.put_map(place, map);
     })
 }
 
@@ -256,7 +305,7 @@ pub unsafe extern "C" fn addrxlat_sys_set_map(sys: *mut Sys, idx: c_uint, map: *
 pub unsafe extern "C" fn addrxlat_sys_get_map(sys: *const Sys, idx: c_uint) -> *mut Map {
     // SAFETY: as above.
     let map = unsafe { sys.as_ref() }.and_then(|sys| sys.maps.get(idx as usize));
-    map.map_or(ptr::null_mut(), Cell::get)
+    map.map_or(ptr::null_mut(), |map| map.load(Ordering::Acquire))
 }
 
 /// Copies a method into a system.
@@ -269,10 +318,8 @@ pub unsafe extern "C" fn addrxlat_sys_set_meth(sys: *mut Sys, idx: c_int, meth: 
     let Some(sys) = (unsafe { sys.as_ref() }) else { return };
     let Some(index) = usize::try_from(idx).ok().filter(|index| *index < METH_NUM) else { return };
     if !meth.is_null() {
-        // SAFETY: as above; all bytes are copied, whatever they are. The two may
-        // be the same.
-        unsafe { ptr::copy(meth, sys.meth(index), 1) };
-        sys.stamp.set(new_stamp());
+        // SAFETY: as above.
+        unsafe { sys.put_meth(index, meth) };
     }
 }
 

@@ -9,7 +9,7 @@ use kdumpfile_capi_shared::{entry, memory};
 use crate::ctx::Ctx;
 use crate::node;
 use crate::status::{Failure, KStatus, Outcome};
-use crate::value::{self, Attr, AttrIter, AttrTypeNumber, AttrValue, NIL};
+use crate::value::{self, Attr, AttrIter, AttrTypeNumber, NIL};
 
 fn no_such_key() -> Failure {
     Error::new(Status::NoKey, "No such key").into()
@@ -40,14 +40,13 @@ unsafe fn path<'a>(key: *const c_char) -> Option<&'a str> {
 }
 
 impl Ctx {
-    /// The value of an attribute, and what C borrows of it.
-    fn look(&self, attr: AttrRef) -> Result<(Value, AttrValue), Failure> {
-        let value = self.dump.get_attr(attr)?;
-        let borrowed = value::borrowed(&value, || match &value {
+    /// What C borrows of the value of an attribute.
+    fn lend(&self, attr: AttrRef, value: &Value) -> Attr {
+        let val = value::borrowed(value, || match value {
             Value::String(text) => self.family.text(attr, text),
             _ => ptr::null(),
         });
-        Ok((value, borrowed))
+        Attr { kind: value::type_number(value.attr_type()), val }
     }
 
     /// The value of the attribute at a key, for C to borrow.
@@ -56,14 +55,13 @@ impl Ctx {
     /// `key` is NULL or a string.
     pub(crate) unsafe fn borrow_at(&self, key: *const c_char) -> Result<Attr, Failure> {
         // SAFETY: as above.
-        let attr = self.dump.attr(unsafe { path(key) })?;
-        self.borrow_attr(attr)
+        let (attr, value) = self.dump.get_with_handle(unsafe { path(key) })?;
+        Ok(self.lend(attr, &value))
     }
 
     /// The same for an attribute.
     pub(crate) fn borrow_attr(&self, attr: AttrRef) -> Result<Attr, Failure> {
-        let (value, val) = self.look(attr)?;
-        Ok(Attr { kind: value::type_number(value.attr_type()), val })
+        Ok(self.lend(attr, &self.dump.get_attr(attr)?))
     }
 
     /// The attribute at a key.

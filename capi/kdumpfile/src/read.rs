@@ -10,16 +10,20 @@ use crate::ctx::Ctx;
 use crate::status::{Failure, KStatus, Outcome};
 
 /// The space of a number of the C ABI.
+#[inline]
 fn space(number: c_int) -> Result<Space, Failure> {
     match number {
         0 => Ok(Space::KernelPhysical),
         1 => Ok(Space::MachinePhysical),
         2 => Ok(Space::KernelVirtual),
-        _ => {
-            let error = Error::new(Status::AddrXlat, "Unrecognized address space");
-            Err(error.context("Cannot get page I/O address").into())
-        }
+        _ => Err(no_space()),
     }
+}
+
+#[cold]
+fn no_space() -> Failure {
+    let error = Error::new(Status::AddrXlat, "Unrecognized address space");
+    error.context("Cannot get page I/O address").into()
 }
 
 /// Reads memory. `*plength` is how many bytes are wanted, then how many there are.

@@ -8,12 +8,16 @@
 //! | an attribute | the system of C is filled from the one of Rust |
 //! | the system of C | this context translates with what C says, until an attribute changes |
 //! | the chain of C | what was translated is forgotten |
+//!
+//! To look at a whole system takes longer than to read. So libaddrxlat is asked
+//! for its counter of changes ([`chain::CHANGES`]): while that stands still,
+//! and attributes do, both sides are what they were at the last look.
 
 use core::cell::{Cell, RefCell};
 use core::ffi::c_int;
 use core::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kdumpfile::sync::Shared;
 use kdumpfile::xlat::{
@@ -23,7 +27,7 @@ use kdumpfile::{Context, Error, Space};
 use kdumpfile_capi_shared::custom::Owner;
 use kdumpfile_capi_shared::mark::Mark;
 use kdumpfile_capi_shared::types::{
-    AX_OK, AxStatus, Cb, CtxOpaque, LookupElem, METH_NUM, MapOpaque, Range, SysOpaque,
+    AX_OK, AxStatus, Cb, CtxOpaque, LookupElem, METH_NUM, MapOpaque, Meth, Range, SysOpaque,
 };
 use kdumpfile_capi_shared::{chain, convert};
 
@@ -40,6 +44,9 @@ pub(crate) struct Translation {
     own: RefCell<Option<Own>>,
     /// What the system of C was when this context began to translate by it.
     follows: Cell<Option<u64>>,
+    /// When this context looked last whether one side changed: changes of
+    /// attributes, and those that libaddrxlat counts.
+    looked: Cell<Option<(u64, u64)>>,
 }
 
 /// A context of libaddrxlat, to which this has a reference.
@@ -49,14 +56,16 @@ struct Own {
     /// Asks the dump and nobody else.
     dump: ChainSnapshot,
     outside: RecordId,
-    /// What the C chain was when it was looked at last.
-    chain: u64,
+    /// What the C chain was when it was looked at last, and its head.
+    chain: (*const Cb, u64),
 }
 
 /// A system of libaddrxlat, if somebody asked for one.
 #[derive(Default)]
 struct Group {
     handed_out: AtomicBool,
+    /// What libaddrxlat counts its changes with, if it does.
+    changes: OnceLock<Option<&'static AtomicU64>>,
     state: Mutex<State>,
 }
 
@@ -66,7 +75,9 @@ struct State {
     filled: Option<u64>,
     /// What it was when it was filled.
     content: u64,
-    tables: Vec<*mut LookupElem>,
+    /// All tables that methods had: other threads may still translate by one.
+    /// None is there twice.
+    tables: Vec<(*mut LookupElem, usize)>,
 }
 
 // SAFETY: the pointers are owned, and used under the lock only.
@@ -83,15 +94,11 @@ impl Drop for State {
         // SAFETY: the reference is given back. A client that has another one
         // may still look at methods, so their tables stay.
         if !self.sys.is_null() && unsafe { ffi::addrxlat_sys_decref(self.sys) } == 0 {
-            free_tables(&mut self.tables);
+            for (table, _) in self.tables.drain(..) {
+                // SAFETY: they came from malloc, and no method has them any more.
+                unsafe { libc::free(table.cast()) };
+            }
         }
-    }
-}
-
-fn free_tables(tables: &mut Vec<*mut LookupElem>) {
-    for table in tables.drain(..) {
-        // SAFETY: they came from malloc, and no method has them any more.
-        unsafe { libc::free(table.cast()) };
     }
 }
 
@@ -102,7 +109,11 @@ fn no_memory() -> Failure {
 impl Translation {
     /// Nothing yet.
     pub fn new() -> Self {
-        Translation { group: Arc::default(), own: RefCell::new(None), follows: Cell::new(None) }
+        Self::with_group(Arc::default())
+    }
+
+    fn with_group(group: Arc<Group>) -> Self {
+        Translation { group, own: RefCell::new(None), follows: Cell::new(None), looked: Cell::new(None) }
     }
 
     /// What a clone starts with; its Rust chain loses the record that asks the
@@ -112,8 +123,7 @@ impl Translation {
             dump.xlat().chain().remove(own.outside);
             dump.xlat().set_caching(true);
         }
-        let group = if split { Arc::default() } else { self.group.clone() };
-        Translation { group, own: RefCell::new(None), follows: Cell::new(None) }
+        Self::with_group(if split { Arc::default() } else { self.group.clone() })
     }
 
     /// The context of libaddrxlat, and the dump alone.
@@ -137,6 +147,29 @@ impl Translation {
 impl Group {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often libaddrxlat changed anything, if it counts.
+    fn changes_of_c(&self) -> Option<u64> {
+        let counter = (*self.changes.get()?)?;
+        Some(counter.load(Ordering::Acquire))
+    }
+}
+
+/// Asks libaddrxlat where it counts its changes.
+///
+/// # Safety
+/// `bottom` is a record of `ctx` that was just added to a new context.
+unsafe fn counter_of(ctx: *mut CtxOpaque, bottom: *const Cb) -> Option<&'static AtomicU64> {
+    // SAFETY: the record below is the one that each context has; who knows the
+    // name answers with the address of a static.
+    unsafe {
+        let last = (*bottom).next;
+        let mut place = 0;
+        let status = last.as_ref()?.num_value?(last, chain::CHANGES.as_ptr(), &raw mut place);
+        ffi::addrxlat_ctx_clear_err(ctx);
+        let place = usize::try_from(place).ok().filter(|_| status == AX_OK)?;
+        ptr::with_exposed_provenance::<AtomicU64>(place).as_ref()
     }
 }
 
@@ -176,9 +209,44 @@ unsafe fn system_content(sys: *const SysOpaque) -> u64 {
     mark.0
 }
 
+/// Says what a method is.
+///
+/// # Safety
+/// `meth` is NULL or valid.
+unsafe fn meth_content(meth: *const Meth) -> u64 {
+    let mut mark = Mark::default();
+    // SAFETY: as above.
+    unsafe {
+        if let Some(meth) = meth.as_ref() {
+            mark.add_meth(meth);
+        }
+    }
+    mark.0
+}
+
 impl State {
+    /// A table of C with these elements; NULL without memory.
+    fn table(&mut self, elems: &[LookupElem]) -> *mut LookupElem {
+        let same = |(table, length): &&(*mut LookupElem, usize)| {
+            // SAFETY: the table has so many elements, and is never changed.
+            *length == elems.len() && unsafe { core::slice::from_raw_parts(*table, *length) } == elems
+        };
+        if let Some((table, _)) = self.tables.iter().find(same) {
+            return *table;
+        }
+        // SAFETY: there is room for so many elements.
+        unsafe {
+            let table: *mut LookupElem = libc::calloc(elems.len().max(1), size_of::<LookupElem>()).cast();
+            if !table.is_null() {
+                ptr::copy_nonoverlapping(elems.as_ptr(), table, elems.len());
+                self.tables.push((table, elems.len()));
+            }
+            table
+        }
+    }
+
     /// Makes the system of C what the one of Rust is. Methods of the client
-    /// stay.
+    /// stay, and so does what is right already: clients have pointers to it.
     ///
     /// # Errors
     /// There is no memory.
@@ -190,26 +258,17 @@ impl State {
                 return Err(no_memory());
             }
         }
-        let mut tables = Vec::new();
         for index in 0..MethodIndex::CUSTOM.0 {
             let Some(method) = system.method(MethodIndex(index)) else { continue };
-            let meth = convert::to_c(method, |elems| {
-                // SAFETY: there is room for so many elements.
-                unsafe {
-                    let table: *mut LookupElem =
-                        libc::calloc(elems.len().max(1), size_of::<LookupElem>()).cast();
-                    if !table.is_null() {
-                        ptr::copy_nonoverlapping(elems.as_ptr(), table, elems.len());
-                        tables.push(table);
-                    }
-                    table
+            let meth = convert::to_c(method, |elems| self.table(elems));
+            // SAFETY: the system is there; the method is copied.
+            unsafe {
+                if meth_content(ffi::addrxlat_sys_get_meth(self.sys, index)) != meth_content(&raw const meth)
+                {
+                    ffi::addrxlat_sys_set_meth(self.sys, index, &raw const meth);
                 }
-            });
-            // SAFETY: the method is copied.
-            unsafe { ffi::addrxlat_sys_set_meth(self.sys, index, &raw const meth) };
+            }
         }
-        free_tables(&mut self.tables);
-        self.tables = tables;
         for index in MapIndex::ALL {
             self.fill_map(index, system.map(index).map(|map| &**map))?;
         }
@@ -224,6 +283,11 @@ impl State {
         };
         // SAFETY: the map is new, and its reference is given back at the end.
         unsafe {
+            let old = ffi::addrxlat_sys_get_map(self.sys, index as c_int);
+            let wanted = map.ranges().map(|range| (range.endoff(), range.method.0));
+            if !old.is_null() && ranges(old).iter().map(|range| (range.endoff, range.meth)).eq(wanted) {
+                return Ok(());
+            }
             let new = ffi::addrxlat_map_new();
             if new.is_null() {
                 return Err(no_memory());
@@ -298,12 +362,13 @@ impl Ctx {
                 return Err(no_memory());
             };
             set_bottom(record, self);
+            self.translation.group.changes.get_or_init(|| counter_of(ctx, bottom));
             (ctx, bottom)
         };
         let outside =
             self.dump.xlat().chain().add(Shared::new(Outside { ctx, bottom, buffers: Arc::default() }));
         let dump = Chain::with_base(self.dump.dump_callbacks()).snapshot();
-        let own = Own { ctx, bottom, dump, outside, chain: 0 };
+        let own = Own { ctx, bottom, dump, outside, chain: (ptr::null(), 0) };
         *self.translation.own.borrow_mut() = Some(own);
         Ok(ctx)
     }
@@ -343,26 +408,40 @@ impl Ctx {
     ///
     /// # Errors
     /// What setting translation up says, once.
+    #[inline]
     pub(crate) fn keep_in_step(&self, space: Space) -> Outcome {
-        if !self.translation.group.handed_out.load(Ordering::Acquire) {
-            return Ok(());
+        match self.translation.group.handed_out.load(Ordering::Acquire) {
+            false => Ok(()),
+            true => self.look_whether_in_step(space),
         }
+    }
+
+    fn look_whether_in_step(&self, space: Space) -> Outcome {
         if space != Space::KernelVirtual && self.dump.spaces().contains(space) {
             return Ok(());
         }
         self.look_at_chain();
-        self.look_at_system()
+        // Before the look: what changes meanwhile is seen the next time.
+        let changes =
+            self.translation.group.changes_of_c().map(|of_c| (self.dump.translation_changes(), of_c));
+        if changes.is_none() || self.translation.looked.get() != changes {
+            self.look_at_system()?;
+            self.translation.looked.set(changes);
+        }
+        Ok(())
     }
 
     /// Forgets what was translated with another chain of C.
     fn look_at_chain(&self) {
         let own = self.translation.own.borrow().as_ref().map(|own| (own.ctx, own.bottom, own.chain));
         let Some((ctx, bottom, seen)) = own else { return };
+        // SAFETY: the context is there.
+        let head = unsafe { ffi::addrxlat_ctx_get_cb(ctx) };
+        if ptr::eq(head, bottom) && head == seen.0 {
+            return; // nothing of clients, who do not change these records
+        }
         // SAFETY: clients keep their records valid.
-        let (head, now) = unsafe {
-            let head = ffi::addrxlat_ctx_get_cb(ctx);
-            (head, chain::content(head))
-        };
+        let now = (head, unsafe { chain::content(head) });
         if now != seen {
             if let Some(own) = &mut *self.translation.own.borrow_mut() {
                 own.chain = now;

@@ -1,7 +1,7 @@
 //! C chains of callbacks, seen from Rust.
 
 use core::ffi::{c_int, c_ulong, c_void};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kdumpfile::xlat::{AddrSpace, ByteOrder, Caps, Error, FullAddr, PageBuf, PageBytes, Result, Status};
@@ -36,6 +36,11 @@ pub fn byte_order(number: c_int) -> ByteOrder {
         _ => ByteOrder::Host,
     }
 }
+
+/// What libkdumpfile asks the last record of a chain as the name of a number:
+/// where a number of 64 bits is that changes with each change of a map or a
+/// system. A libaddrxlat that is not this one does not know.
+pub const CHANGES: &CStr = c"libaddrxlat: changes of maps and systems";
 
 /// The number of an order of bytes.
 pub fn byte_order_number(order: ByteOrder) -> c_int {

@@ -14,7 +14,8 @@ use crate::types::{self, Meth};
 ///
 /// # Safety
 /// `meth` is valid, and stays as it is while the result is used; so do the
-/// table and the functions that it may have. `owner.meth` is `meth`.
+/// table and the functions that it may have. `owner.meth` is `meth`, or what
+/// that is a copy of.
 pub unsafe fn to_rust(meth: *const Meth, owner: Owner) -> Method {
     // SAFETY: as above; padding is not looked at.
     let (kind, target, param) =

@@ -75,10 +75,13 @@ impl<const N: usize> ErrorBuffer<N> {
     }
 
     /// Removes the text.
+    #[inline]
     pub fn clear(&mut self) {
-        if let Place::Heap(base, ..) = self.place {
+        match self.place {
+            Place::None => return,
+            Place::Inside(_) => {}
             // SAFETY: it came from malloc and is forgotten here.
-            unsafe { libc::free(base.cast()) };
+            Place::Heap(base, ..) => unsafe { libc::free(base.cast()) },
         }
         self.place = Place::None;
     }

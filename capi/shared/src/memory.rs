@@ -36,7 +36,13 @@ pub fn copy(bytes: &[u8]) -> *mut u8 {
 /// `text` is NULL or a string that outlives `'a`.
 pub unsafe fn text<'a>(text: *const c_char) -> Option<&'a str> {
     // SAFETY: as above.
-    unsafe { bytes(text) }.and_then(|bytes| core::str::from_utf8(bytes).ok())
+    let bytes = unsafe { bytes(text) }?;
+    // Keys are short, and rarely anything else.
+    if bytes.is_ascii() {
+        // SAFETY: what is ASCII is UTF-8.
+        return Some(unsafe { core::str::from_utf8_unchecked(bytes) });
+    }
+    core::str::from_utf8(bytes).ok()
 }
 
 /// The bytes of the string at `text`, without its NUL.
