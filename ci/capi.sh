@@ -4,6 +4,7 @@
 # Builds both generations below target/capi and compares with Debian's libkdumpfile10. Variables:
 #   KDUMPFILE_DUMPS        folder of the stored dumps (default ../shared/dumps)
 #   KDUMPFILE_CAPI_PROFILE Cargo profile (default capi: optimised as a whole, slow to build; dev is quick)
+#   KDUMPFILE_CAPI_SOAK    seconds of the soak test (default 10)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -108,6 +109,8 @@ build capi/tests/memory.c "$work/memory" libkdumpfile libaddrxlat
 LD_LIBRARY_PATH=$lib "$work/memory"
 build capi/tests/threads.c "$work/threads" libkdumpfile
 [ ! -e "$dump" ] || LD_LIBRARY_PATH=$lib "$work/threads" "$dump" 20000
+build capi/tests/soak.c "$work/soak" libkdumpfile libaddrxlat
+[ ! -e "$dump" ] || LD_LIBRARY_PATH=$lib "$work/soak" "$dump" "${KDUMPFILE_CAPI_SOAK:-10}"
 
 step "static libraries"
 # shellcheck disable=SC2046
