@@ -14,6 +14,7 @@
 //! more memory than its documentation states.
 
 mod copy;
+pub(crate) mod crc32c;
 pub mod lzo;
 pub mod rle;
 pub mod snappy;

@@ -37,6 +37,11 @@ pub fn decompress(_: &mut State, src: &[u8], dst: &mut [u8]) -> Result<usize> {
     decode(src, dst).map_err(|fault| Error::corrupt(format!("Decompression failed: {}", fault as u8)))
 }
 
+/// The length that a block says its output has; `src` need not be all of it.
+pub fn len(src: &[u8]) -> Option<usize> {
+    preamble(src).map(|(len, _)| len)
+}
+
 /// The length of the output and the number of bytes that say so.
 fn preamble(src: &[u8]) -> Option<(usize, usize)> {
     let mut value = 0_u64;

@@ -32,7 +32,7 @@ pub use std::path::Path;
 
 #[cfg(feature = "archive")]
 pub use archive::ArchiveView;
-pub use archive::{Archive, UNIT_MAX};
+pub use archive::{Archive, STREAM_MAX, UNIT_MAX};
 #[cfg(feature = "embedded-io")]
 pub use embedded::SeekReader;
 #[cfg(feature = "embedded-storage")]
@@ -41,7 +41,7 @@ pub use flat::FlatView;
 #[cfg(all(feature = "live", unix))]
 pub use live::Host;
 pub use live::{Live, LiveKind, LiveXen};
-pub use policy::MmapPolicy;
+pub use policy::{MmapPolicy, Watch};
 pub use set::{FileSet, Flattened};
 
 #[cfg(all(feature = "std", unix))]

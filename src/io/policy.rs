@@ -2,7 +2,7 @@
 
 use super::{ReadAt, Source};
 use crate::error::{Error, Result};
-use crate::sync::{Counter, OnceCell, Shared};
+use crate::sync::{Counter, MaybeSend, MaybeSync, OnceCell, RwLock, Shared};
 use core::ops::Deref;
 
 /// Whether the bytes of files are used in place, and how often that happened.
@@ -27,6 +27,18 @@ pub struct MmapPolicy {
     pub read_hits: Counter,
     /// Positioned reads (`file.read_cache.misses`).
     pub read_misses: Counter,
+    watch: RwLock<Option<Shared<dyn Watch>>>,
+}
+
+/// Is told how far the unpacking of an archive is.
+///
+/// To find out where something is in an archive may take a pass over all that
+/// is in front of it.
+pub trait Watch: MaybeSend + MaybeSync {
+    /// `done` of `total` bytes are unpacked. Both are positions in the archive,
+    /// or in a block of it that has to be unpacked as a whole. Called by the
+    /// thread that unpacks, once for each MiB or unit.
+    fn unpacked(&self, done: u64, total: Option<u64>);
 }
 
 /// Keeps a value that everybody reads out of the cache lines of the counters
@@ -60,6 +72,21 @@ impl MmapPolicy {
             mmap_misses: Counter::new(0),
             read_hits: Counter::new(0),
             read_misses: Counter::new(0),
+            watch: RwLock::new(None),
+        }
+    }
+
+    /// Has `watch` told how far unpacking is from now on, or nobody.
+    pub fn set_watch(&self, watch: Option<Shared<dyn Watch>>) {
+        *self.watch.write() = watch;
+    }
+
+    /// Tells who wants to know.
+    #[cfg(feature = "archive")]
+    pub(super) fn unpacked(&self, done: u64, total: Option<u64>) {
+        let watch = self.watch.read().clone();
+        if let Some(watch) = watch {
+            watch.unpacked(done, total);
         }
     }
 

@@ -24,8 +24,15 @@ pub(in crate::io) fn detect(source: &(impl ReadAt + ?Sized)) -> Result<Option<Ar
             return Ok(None);
         };
         if !is_skippable(magic) {
-            // Only LZ4 and zstd files begin with frames to skip.
             let found = archive_of(head);
+            #[cfg(feature = "archive")]
+            if pos == 0 && found.is_none() && is_zlib_header(head) {
+                let (head, got) = peek::<4096>(source, 0)?;
+                let whole = got < head.len();
+                let zlib = super::inflate::is_zlib(head.get(..got).unwrap_or(&[]), whole);
+                return Ok(zlib.then_some(Archive::Zlib));
+            }
+            // Only LZ4 and zstd files begin with frames to skip.
             return Ok(found.filter(|found| pos == 0 || matches!(found, Archive::Lz4 | Archive::Zstd)));
         }
         pos = match pos.checked_add(8 + u64::from(len)) {
@@ -51,7 +58,21 @@ fn archive_of(head: &[u8]) -> Option<Archive> {
         }
         [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => Some(Archive::Bzip2),
         [0x89, b'L', b'Z', b'O', 0, b'\r', b'\n', 0x1a, b'\n', ..] => Some(Archive::Lzop),
+        [0xff, 6, 0, 0, b's', b'N', b'a', b'P', b'p', b'Y', ..] => Some(Archive::Snappy),
         _ => None,
+    }
+}
+
+/// Whether a file begins as a zlib stream does: deflate, no dictionary, and a
+/// multiple of 31.
+#[cfg(feature = "archive")]
+fn is_zlib_header(head: &[u8]) -> bool {
+    match head {
+        [method, flags, ..] => {
+            let word = u16::from_be_bytes([*method, *flags]);
+            method & 0x8f == 8 && flags & 0x20 == 0 && word.is_multiple_of(31)
+        }
+        _ => false,
     }
 }
 
@@ -148,8 +169,24 @@ mod tests {
         assert_eq!(detected(b"\x89LZO\0\r\n\x1a\n"), Some(Archive::Lzop));
         assert_eq!(detected(b"\x02\x21\x4c\x18\x05\0\0\0"), Some(Archive::Lz4));
         assert_eq!(detected(b"\x02\x21\x4c\x18\0\0\0\xff"), None);
+        assert_eq!(detected(b"\xff\x06\0\0sNaPpY\0\0"), Some(Archive::Snappy));
+        assert_eq!(detected(b"\xff\x06\0\0sNaPpX\0\0"), None);
         assert_eq!(detected(b"\x1f\x8b"), None);
         assert_eq!(detected(b""), None);
+    }
+
+    #[cfg(feature = "archive")]
+    #[test]
+    fn a_zlib_header_counts_only_if_the_stream_unpacks() {
+        // "hello" as zlib writes it, then with a wrong checksum, with a wrong
+        // header, cut off, and two of the bytes alone.
+        let hello = b"\x78\x9c\xcb\x48\xcd\xc9\xc9\x07\0\x06\x2c\x02\x15";
+        assert_eq!(detected(hello), Some(Archive::Zlib));
+        assert_eq!(detected(&[&hello[..12], &[0]].concat()), None);
+        assert_eq!(detected(&[&b"\x78\x9d"[..], &hello[2..]].concat()), None);
+        assert_eq!(detected(&hello[..8]), Some(Archive::Zlib));
+        assert_eq!(detected(&[b'8', 0x8d, 0, 0, 0, 0, 0, 0]), None);
+        assert_eq!(detected(&[&b"\x78\x9c"[..], &[0xff; 5000]].concat()), None);
     }
 
     #[test]

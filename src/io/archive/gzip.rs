@@ -6,11 +6,14 @@
 //! deflate data | u32 CRC-32 | u32 length
 //! ```
 //!
-//! A member is one unit. BGZF writes the packed size of a member into its
-//! extra field; any other member is unpacked once to find its end.
+//! BGZF writes the packed size of a member into its extra field, and a member
+//! is one unit. The end of any other member is found by unpacking it: one
+//! that is not longer than a segment is a unit, others are streams.
 
-use super::view::{Cursor, Form, Step, Unit, at_end, buffer, cut_off};
-use super::{Archive, UNIT_MAX, le32, peek};
+use super::inflate::Inflate;
+use super::stream::Piece;
+use super::unit::{Cursor, Form, Step, Stream, Unit, at_end, buffer, cut_off};
+use super::{le32, peek};
 use crate::error::{Error, Result};
 use crate::io::{Source, read_full};
 use alloc::boxed::Box;
@@ -25,12 +28,12 @@ const HAS_CRC: u8 = 2;
 const HAS_EXTRA: u8 = 4;
 const HAS_NAME: u8 = 8;
 const HAS_COMMENT: u8 = 16;
+/// The length of nearly all headers.
+const HEADER_USUAL: usize = 512;
 /// The longest header that is accepted: an extra field and two long texts.
 const HEADER_MAX: usize = 3 << 16;
 /// A BGZF member unpacks to at most this.
 const BGZF_MAX: u32 = 64 << 10;
-/// How much is read at once while the end of a member is looked for.
-const WINDOW: usize = 256 << 10;
 
 struct Header {
     len: u64,
@@ -50,12 +53,18 @@ pub(super) fn step(source: &Source, cursor: Cursor) -> Result<Step> {
     let (mut unit, bytes) = match header.member_len {
         Some(member_len) => (bgzf(source, pos, data, member_len)?, None),
         None => {
-            let (unit, bytes) = member(source, data)?;
-            (unit, Some(bytes))
+            let Piece { bytes, end } = Inflate::new(Stream::Gzip, data).next(source)?;
+            let len = bytes.len() as u64;
+            let unit = Unit { start: cursor.total, packed: data, packed_len: 0, len, form: Form::Gzip };
+            match end {
+                // The decoder reads a bounded number of bytes for a piece.
+                Some(end) => (Unit { packed_len: (end - data) as u32, ..unit }, Some(bytes)),
+                None => return Ok(Step::Stream(Unit { len: 0, form: Form::Stream(Stream::Gzip), ..unit })),
+            }
         }
     };
     unit.start = cursor.total;
-    let total = cursor.total.checked_add(u64::from(unit.len)).ok_or_else(|| cut_off(pos))?;
+    let total = cursor.total.checked_add(unit.len).ok_or_else(|| cut_off(pos))?;
     let next = Cursor { pos: data + u64::from(unit.packed_len), total, frame: None };
     Ok(if unit.len == 0 { Step::Skip(next) } else { Step::Unit(unit, next, bytes) })
 }
@@ -68,9 +77,17 @@ fn header(source: &Source, pos: u64, head: &[u8; FIXED_HEADER]) -> Result<Header
     }
     let (mut len, mut member_len) = (FIXED_HEADER, None);
     if flags & (HAS_EXTRA | HAS_NAME | HAS_COMMENT | HAS_CRC) != 0 {
-        let mut bytes = buffer(HEADER_MAX)?;
-        let got = read_full(source, pos, &mut bytes)?;
-        (len, member_len) = optional_fields(bytes.get(..got).unwrap_or(&[]), flags).ok_or_else(wrong)?;
+        // Few are long.
+        let mut fields = None;
+        for most in [HEADER_USUAL, HEADER_MAX] {
+            let mut bytes = buffer(most)?;
+            let got = read_full(source, pos, &mut bytes)?;
+            fields = optional_fields(bytes.get(..got).unwrap_or(&[]), flags);
+            if fields.is_some() {
+                break;
+            }
+        }
+        (len, member_len) = fields.ok_or_else(wrong)?;
     }
     Ok(Header { len: len as u64, member_len })
 }
@@ -117,64 +134,7 @@ fn bgzf(source: &Source, pos: u64, data: u64, member_len: u64) -> Result<Unit> {
         return Err(wrong());
     }
     // At most 64 KiB: the length of a member is a u16 plus 1.
-    Ok(Unit { start: 0, packed: data, packed_len: packed_len as u32, len, form: Form::Gzip })
-}
-
-/// Unpacks the member whose deflate data begin at `data` to learn its sizes.
-fn member(source: &Source, data: u64) -> Result<(Unit, Vec<u8>)> {
-    let too_large = || Archive::Gzip.refuse(&format!("A gzip member is larger than {} MiB", UNIT_MAX >> 20));
-    let mut inflate = Box::new(DecompressorOxide::new());
-    let mut window = buffer(WINDOW)?;
-    let mut out = buffer(WINDOW)?;
-    let (mut pos, mut done) = (data, 0);
-    loop {
-        let got = read_full(source, pos, &mut window)?;
-        let mut input = &window[..got];
-        loop {
-            let more = if got == WINDOW { inflate_flags::TINFL_FLAG_HAS_MORE_INPUT } else { 0 };
-            let flags = inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF | more;
-            let (status, used, made) = decompress(&mut inflate, input, &mut out, done, flags);
-            input = input.get(used..).unwrap_or(&[]);
-            pos += used as u64;
-            done += made;
-            match status {
-                TINFLStatus::Done => {
-                    out.truncate(done);
-                    out.shrink_to_fit();
-                    return finish(source, data, pos, out);
-                }
-                TINFLStatus::HasMoreOutput if out.len() >= UNIT_MAX as usize => return Err(too_large()),
-                TINFLStatus::HasMoreOutput => {
-                    let len = (out.len() * 2).min(UNIT_MAX as usize);
-                    let more = out.try_reserve_exact(len - out.len());
-                    more.map_err(|_| Error::system("Cannot allocate memory"))?;
-                    out.resize(len, 0);
-                }
-                // Empty blocks take input and give nothing; a member does not
-                // consist of them.
-                TINFLStatus::NeedsMoreInput if pos - data > 2 * u64::from(UNIT_MAX) => {
-                    return Err(too_large());
-                }
-                TINFLStatus::NeedsMoreInput if got == WINDOW && used > 0 => break,
-                TINFLStatus::NeedsMoreInput | TINFLStatus::FailedCannotMakeProgress => {
-                    return Err(cut_off(pos));
-                }
-                _ => return Err(Error::corrupt(format!("Cannot unpack the gzip member at {data}"))),
-            }
-        }
-    }
-}
-
-fn finish(source: &Source, data: u64, end: u64, out: Vec<u8>) -> Result<(Unit, Vec<u8>)> {
-    let (trailer, got) = peek::<{ TRAILER as usize }>(source, end)?;
-    if got < trailer.len() {
-        return Err(cut_off(end));
-    }
-    check(&out, &trailer, data)?;
-    // Both lengths are bounded by the loop that found them.
-    let packed_len = (end - data) as u32 + TRAILER;
-    let unit = Unit { start: 0, packed: data, packed_len, len: out.len() as u32, form: Form::Gzip };
-    Ok((unit, out))
+    Ok(Unit { start: 0, packed: data, packed_len: packed_len as u32, len: len.into(), form: Form::Gzip })
 }
 
 fn check(out: &[u8], trailer: &[u8], data: u64) -> Result<()> {

@@ -12,7 +12,7 @@
 //! of the block are added up.
 
 use super::detect::lz4_frame_header;
-use super::view::{Cursor, Form, Step, Unit, at_end, buffer, cut_off, packed};
+use super::unit::{Cursor, Form, Frame, Step, Unit, at_end, buffer, cut_off, packed};
 use super::{Archive, UNIT_MAX, is_skippable, le32, peek};
 use crate::error::{Error, Result};
 use crate::io::{ReadAt, Source};
@@ -51,8 +51,8 @@ struct Block {
 /// What stands at the cursor.
 pub(super) fn step(source: &Source, cursor: Cursor) -> Result<Step> {
     match cursor.frame {
-        None => frame(source, cursor),
-        Some(frame) => block(source, cursor, frame),
+        Some(Frame::Lz4(frame)) => block(source, cursor, frame),
+        _ => frame(source, cursor),
     }
 }
 
@@ -78,7 +78,7 @@ fn frame(source: &Source, cursor: Cursor) -> Result<Step> {
                 content_check: false,
                 rest: None,
             };
-            skip_to(4, Some(frame))
+            skip_to(4, Some(Frame::Lz4(frame)))
         }
         Some(FRAME_MAGIC) => {
             let header = lz4_frame_header(head)
@@ -102,7 +102,7 @@ fn frame(source: &Source, cursor: Cursor) -> Result<Step> {
             {
                 frame.rest = Some(size);
             }
-            skip_to(header.len as u64, Some(frame))
+            skip_to(header.len as u64, Some(Frame::Lz4(frame)))
         }
         _ if at_end(head.get(..4).unwrap_or(head)) => Ok(Step::End),
         _ => Err(Error::corrupt(format!("There is no LZ4 frame at {pos}"))),
@@ -179,10 +179,19 @@ fn block(source: &Source, cursor: Cursor, frame: Lz4Frame) -> Result<Step> {
         (false, checked) => Form::Lz4Block { checked },
     };
     let check = if frame.block_checks { 4 } else { 0 };
-    let unit = Unit { start: cursor.total, packed: block.data, packed_len: block.len + check, len, form };
+    let unit = Unit {
+        start: cursor.total,
+        packed: block.data,
+        packed_len: block.len + check,
+        len: len.into(),
+        form,
+    };
     let rest = frame.rest.map(|rest| rest - u64::from(len));
-    let next =
-        Cursor { pos: block.next, total: advance(cursor, len)?, frame: Some(Lz4Frame { rest, ..frame }) };
+    let next = Cursor {
+        pos: block.next,
+        total: advance(cursor, len)?,
+        frame: Some(Frame::Lz4(Lz4Frame { rest, ..frame })),
+    };
     Ok(if len == 0 { Step::Skip(next) } else { Step::Unit(unit, next, None) })
 }
 
@@ -255,7 +264,7 @@ fn linked(source: &Source, cursor: Cursor, frame: &Lz4Frame, first: u64) -> Resu
     };
     let packed_len = u32::try_from(pos - first).map_err(|_| too_large())?;
     let form = Form::Lz4Linked { checked: frame.block_checks };
-    let unit = Unit { start: cursor.total, packed: first, packed_len, len, form };
+    let unit = Unit { start: cursor.total, packed: first, packed_len, len: len.into(), form };
     let next = Cursor { pos: next, total: advance(cursor, len)?, frame: None };
     Ok(if len == 0 { Step::Skip(next) } else { Step::Unit(unit, next, None) })
 }
@@ -272,7 +281,7 @@ pub(super) fn unpack(packed: &[u8], unit: &Unit) -> Result<Vec<u8>> {
             verified(packed).and_then(|data| lz4_flex::block::decompress_into(data, &mut out).ok())
         }
         Form::Lz4Linked { checked } => unpack_linked(packed, checked, &mut out),
-        Form::Zstd | Form::Gzip => None,
+        _ => None,
     };
     if done != Some(out.len()) {
         return Err(wrong());

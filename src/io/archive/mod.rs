@@ -1,31 +1,55 @@
-//! Dumps that were packed as a whole: `vmcore.lz4`, `vmcore.zst`, `vmcore.gz`.
+//! Dumps that were packed as a whole: `vmcore.gz`, `vmcore.xz`, `vmcore.zst` ...
 //!
 //! An archive is recognised by its magic and a header that makes sense, never
-//! by its name. It can be read in place if it consists of units that unpack
-//! on their own and are not larger than [`UNIT_MAX`]; everything else is
+//! by its name. Most consist of units that unpack on their own and are not
+//! larger than [`UNIT_MAX`]; what is larger is a stream, of which segments of
+//! 1 MiB are unpacked as far as reads reach. What cannot be read in place is
 //! refused with the command that unpacks it.
 //!
 //! | archive | units | index |
 //! | --- | --- | --- |
 //! | LZ4 | blocks; a frame with linked blocks is one unit | the sizes in front of the blocks |
 //! | LZ4 legacy | blocks of 8 MiB | likewise |
-//! | zstd | frames | seek table, or the block headers of the frames |
+//! | zstd | frames; a larger one is a stream | seek table, or the block headers of the frames |
 //! | gzip (BGZF) | members | the sizes in the member headers |
-//! | gzip | members | members are unpacked one by one |
+//! | gzip | members of up to 1 MiB; a larger one is a stream with checkpoints | members are unpacked one by one |
+//! | zlib | a stream with checkpoints | - |
+//! | xz | blocks, each a stream | the index at the end |
+//! | bzip2 | blocks | blocks are unpacked one by one |
+//! | lzop | blocks | the sizes in front of the blocks |
+//! | snappy framed | chunks | the sizes in front of the chunks |
 //!
 //! The index grows as far as reads reach; unpacked units are kept in a small
-//! cache. Threads that need the same unit at the same time unpack it each.
+//! cache (16 of them, 64 MiB). Threads that need the same unit at the same time
+//! unpack it each. The other bounds on memory:
+//!
+//! | what | bound |
+//! | --- | --- |
+//! | checkpoints of gzip and zlib streams | 46 MiB an archive |
+//! | segments of zstd and xz streams | [`STREAM_MAX`] an archive |
+//! | decoders of zstd and xz streams | 4 with windows of up to 128 MiB |
 
 mod detect;
 
 cfg_if::cfg_if! {
     if #[cfg(feature = "archive")] {
+        mod bzip2;
         mod gzip;
         mod hash;
+        mod inflate;
         mod lz4;
+        mod lzop;
+        mod snappy;
+        mod stream;
+        mod unit;
         mod view;
         mod zstd;
         pub use view::ArchiveView;
+        cfg_if::cfg_if! {
+            if #[cfg(feature = "archive-xz")] {
+                mod xz;
+            }
+        }
     }
 }
 
@@ -38,6 +62,11 @@ use alloc::format;
 /// The largest unit that is unpacked in memory, in bytes.
 pub const UNIT_MAX: u32 = 64 << 20;
 
+/// How much of zstd frames and xz blocks larger than that is kept unpacked, in
+/// bytes. They cannot be unpacked from the middle on, so that one that is larger
+/// than this cannot be read further.
+pub const STREAM_MAX: u32 = 1 << 30;
+
 /// What a file was packed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Archive {
@@ -47,12 +76,16 @@ pub enum Archive {
     Zstd,
     /// gzip members (RFC 1952), among them BGZF.
     Gzip,
-    /// xz streams: recognised only.
+    /// A zlib stream (RFC 1950): `.zz`, and LiME's `compress=1`.
+    Zlib,
+    /// xz streams.
     Xz,
-    /// bzip2 streams: recognised only.
+    /// bzip2 streams.
     Bzip2,
-    /// lzop files: recognised only.
+    /// lzop files.
     Lzop,
+    /// Snappy framed streams.
+    Snappy,
 }
 
 impl Archive {
@@ -62,9 +95,11 @@ impl Archive {
             Archive::Lz4 => "lz4",
             Archive::Zstd => "zstd",
             Archive::Gzip => "gzip",
+            Archive::Zlib => "zlib",
             Archive::Xz => "xz",
             Archive::Bzip2 => "bzip2",
             Archive::Lzop => "lzop",
+            Archive::Snappy => "snappy",
         }
     }
 
@@ -74,10 +109,23 @@ impl Archive {
             Archive::Lz4 => "lz4 -d",
             Archive::Zstd => "zstd -d",
             Archive::Gzip => "gunzip",
+            Archive::Zlib => "pigz -d",
             Archive::Xz => "unxz",
             Archive::Bzip2 => "bunzip2",
             Archive::Lzop => "lzop -d",
+            Archive::Snappy => "snzip -d",
         }
+    }
+
+    /// The refusal to keep more of a stream than [`STREAM_MAX`].
+    #[cfg(feature = "archive")]
+    fn too_long(self) -> Error {
+        let (what, again) = match self {
+            Archive::Xz => ("An xz block", "xz -T0"),
+            _ => ("A zstd frame", "pzstd"),
+        };
+        let refused = self.refuse(&format!("{what} is larger than {} MiB", STREAM_MAX >> 20));
+        Error::new(refused.status(), format!("{}, or pack it again with {again}", refused.message()))
     }
 
     /// The refusal to read the archive in place.
@@ -96,11 +144,11 @@ pub(super) fn open(
     archive: Archive,
     policy: &crate::sync::Shared<super::MmapPolicy>,
 ) -> Result<Source> {
-    if matches!(archive, Archive::Xz | Archive::Bzip2 | Archive::Lzop) {
-        return Err(archive.refuse(&format!("{} archives cannot be read in place", archive.name())));
-    }
     #[cfg(feature = "archive")]
     {
+        if archive == Archive::Xz && !cfg!(feature = "archive-xz") {
+            return Err(archive.refuse("Built without feature archive-xz, which reads xz"));
+        }
         let view = ArchiveView::open(source, archive, policy.clone())?;
         if let Some(inner) = detect(&view)? {
             return Err(archive.refuse(&format!("There is another archive inside ({})", inner.name())));

@@ -1,82 +1,32 @@
 //! An archive as the file that was packed.
 
-use super::lz4::Lz4Frame;
-use super::{Archive, UNIT_MAX, gzip, lz4, zstd};
+use super::stream::{self, SEGMENT, Segment, Streams};
+use super::unit::{Cursor, Form, Step, Stream, Unit, packed};
+use super::{Archive, UNIT_MAX, bzip2, gzip, lz4, lzop, snappy, zstd};
 use crate::error::{Error, Result};
-use crate::io::{MmapPolicy, ReadAt, Source, read_full};
+use crate::io::{MmapPolicy, ReadAt, Source};
 use crate::sync::{Lock, Shared};
-use alloc::format;
 use alloc::vec::Vec;
 
 /// The most unpacked units that are kept, and the most bytes in them (a single
 /// unit is always kept).
-const CACHE_UNITS: usize = 8;
+const CACHE_UNITS: usize = 16;
 const CACHE_BYTES: usize = UNIT_MAX as usize;
-
-/// A stretch of the unpacked file that unpacks on its own.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Unit {
-    /// Position of its first byte in the unpacked file.
-    pub start: u64,
-    /// Position of its packed bytes in the archive.
-    pub packed: u64,
-    /// Number of packed bytes.
-    pub packed_len: u32,
-    /// Number of unpacked bytes, not more than [`UNIT_MAX`].
-    pub len: u32,
-    /// How the packed bytes are to be read.
-    pub form: Form,
-}
-
-/// How the packed bytes of a unit are to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    /// As they are.
-    Stored,
-    /// One LZ4 block; `checked`: its xxHash32 follows.
-    Lz4Block {
-        /// Whether a checksum follows the block.
-        checked: bool,
-    },
-    /// One LZ4 block that is stored, followed by its xxHash32.
-    Lz4StoredChecked,
-    /// All blocks of an LZ4 frame.
-    Lz4Linked {
-        /// Whether a checksum follows each block.
-        checked: bool,
-    },
-    /// Whole zstd frames.
-    Zstd,
-    /// A deflate stream and the CRC-32 behind it.
-    Gzip,
-}
-
-/// How far the index of an archive has grown.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Cursor {
-    /// Position of the next header in the archive.
-    pub pos: u64,
-    /// Length of what was indexed, unpacked.
-    pub total: u64,
-    /// The LZ4 frame that is being indexed.
-    pub frame: Option<Lz4Frame>,
-}
-
-/// What stands at a cursor.
-pub(super) enum Step {
-    /// A unit, the cursor behind it, and its bytes if they had to be unpacked
-    /// to know its size.
-    Unit(Unit, Cursor, Option<Vec<u8>>),
-    /// Nothing that unpacks to bytes.
-    Skip(Cursor),
-    /// The end of the archive.
-    End,
-}
 
 struct Index {
     units: Vec<Unit>,
     cursor: Cursor,
+    /// The last unit is a stream whose end was not reached yet.
+    open: bool,
     done: bool,
+}
+
+impl Index {
+    fn push(&mut self, unit: Unit) -> Result<()> {
+        self.units.try_reserve(1).map_err(|_| Error::system("Cannot allocate memory"))?;
+        self.units.push(unit);
+        Ok(())
+    }
 }
 
 /// Unpacked units, the least recently used one first.
@@ -111,6 +61,7 @@ pub struct ArchiveView {
     archive: Archive,
     index: Lock<Index>,
     cache: Lock<Cache>,
+    streams: Streams,
     policy: Shared<MmapPolicy>,
 }
 
@@ -126,14 +77,16 @@ impl ArchiveView {
     /// what it seems to be; what the source says.
     pub fn open(source: Source, archive: Archive, policy: Shared<MmapPolicy>) -> Result<Self> {
         let cursor = Cursor { pos: 0, total: 0, frame: None };
-        let mut index = Index { units: Vec::new(), cursor, done: false };
-        if archive == Archive::Zstd
-            && let Some(units) = zstd::seek_table(&source)?
-        {
-            index = Index { units, cursor, done: true };
-        }
+        let units = match archive {
+            Archive::Zstd => zstd::seek_table(&source)?,
+            #[cfg(feature = "archive-xz")]
+            Archive::Xz => super::xz::index(&source)?,
+            _ => None,
+        };
+        let done = units.is_some();
+        let index = Lock::new(Index { units: units.unwrap_or_default(), cursor, open: false, done });
         let cache = Lock::new(Cache::default());
-        let view = ArchiveView { source, archive, index: Lock::new(index), cache, policy };
+        let view = ArchiveView { source, archive, index, cache, streams: Streams::default(), policy };
         // What cannot be read at all is better refused now than later.
         view.find(0)?;
         Ok(view)
@@ -147,20 +100,23 @@ impl ArchiveView {
     /// The unit that contains byte `pos`; `None` at or behind the end.
     fn find(&self, pos: u64) -> Result<Option<Unit>> {
         loop {
-            let cursor = {
+            let (cursor, open) = {
                 let index = self.index.lock();
                 let after = index.units.partition_point(|unit| unit.start <= pos);
                 if let Some(unit) = after.checked_sub(1).and_then(|at| index.units.get(at))
-                    && pos - unit.start < u64::from(unit.len)
+                    && pos - unit.start < unit.len
                 {
                     return Ok(Some(*unit));
                 }
                 if index.done {
                     return Ok(None);
                 }
-                index.cursor
+                (index.cursor, if index.open { index.units.last().copied() } else { None })
             };
-            self.grow(cursor)?;
+            match open {
+                Some(unit) => self.prolong(&unit)?,
+                None => self.grow(cursor)?,
+            }
         }
     }
 
@@ -170,18 +126,29 @@ impl ArchiveView {
             Archive::Lz4 => lz4::step(&self.source, cursor)?,
             Archive::Zstd => zstd::step(&self.source, cursor)?,
             Archive::Gzip => gzip::step(&self.source, cursor)?,
-            Archive::Xz | Archive::Bzip2 | Archive::Lzop => Step::End,
+            Archive::Bzip2 => bzip2::step(&self.source, cursor)?,
+            Archive::Lzop => lzop::step(&self.source, cursor)?,
+            Archive::Snappy => snappy::step(&self.source, cursor)?,
+            Archive::Zlib => whole(cursor, Stream::Zlib),
+            #[cfg(feature = "archive-xz")]
+            Archive::Xz => whole(cursor, Stream::XzFile),
+            #[cfg(not(feature = "archive-xz"))]
+            Archive::Xz => Step::End,
         };
+        self.policy.unpacked(cursor.pos, self.source.len());
         let mut index = self.index.lock();
-        if index.done || index.cursor.pos != cursor.pos || index.cursor.frame != cursor.frame {
+        if index.done || index.open || index.cursor != cursor {
             return Ok(());
         }
         match step {
             Step::End => index.done = true,
             Step::Skip(next) => index.cursor = next,
+            Step::Stream(unit) => {
+                index.push(unit)?;
+                index.open = true;
+            }
             Step::Unit(unit, next, bytes) => {
-                index.units.try_reserve(1).map_err(|_| Error::system("Cannot allocate memory"))?;
-                index.units.push(unit);
+                index.push(unit)?;
                 index.cursor = next;
                 drop(index);
                 if let Some(bytes) = bytes {
@@ -192,23 +159,73 @@ impl ArchiveView {
         Ok(())
     }
 
-    fn unit_bytes(&self, unit: &Unit) -> Result<Shared<Vec<u8>>> {
-        if let Some(bytes) = self.cache.lock().get(unit.start) {
+    /// Unpacks one segment more of the stream at the end of the index.
+    fn prolong(&self, unit: &Unit) -> Result<()> {
+        let total = unit.start.checked_add(unit.len + SEGMENT as u64);
+        total.ok_or_else(|| Error::corrupt("The archive is too long"))?;
+        let segment = self.segment(unit, unit.start + unit.len)?;
+        let mut index = self.index.lock();
+        let open = index.open;
+        let Some(last) = index.units.last_mut().filter(|_| open) else { return Ok(()) };
+        if last.start != unit.start || last.len != unit.len {
+            return Ok(());
+        }
+        last.len += segment.bytes.as_slice().len() as u64;
+        let total = last.start + last.len;
+        if let Some(pos) = segment.end {
+            index.open = false;
+            index.cursor = Cursor { pos, total, frame: None };
+        }
+        Ok(())
+    }
+
+    fn segment(&self, unit: &Unit, start: u64) -> Result<Segment> {
+        // Segments of other streams are kept where they are made.
+        let cached = matches!(unit.form, Form::Stream(Stream::Gzip | Stream::Zlib));
+        let mut passed = |at: u64, bytes: &Shared<Vec<u8>>, done: u64, total: Option<u64>| {
+            if cached && !bytes.is_empty() {
+                self.cache.lock().insert(at, bytes.clone());
+            }
+            self.policy.unpacked(done, total);
+        };
+        self.streams.segment(&self.source, self.archive, unit, start, &mut passed)
+    }
+
+    /// Unpacked bytes with the one at `pos`, which is in `unit`, and the position
+    /// of the first of them.
+    fn bytes_at(&self, unit: &Unit, pos: u64) -> Result<(u64, Shared<Vec<u8>>)> {
+        let start = match unit.form {
+            Form::Stream(_) => pos - (pos - unit.start) % SEGMENT as u64,
+            _ => unit.start,
+        };
+        if let Some(bytes) = self.cache.lock().get(start) {
             self.policy.read_hits.add(1);
-            return Ok(bytes);
+            return Ok((start, bytes));
         }
         let mut store = Vec::new();
-        let packed = packed(&self.source, unit.packed, unit.packed_len, &mut store)?;
+        let from = |store| packed(&self.source, unit.packed, unit.packed_len, store);
         let bytes = match unit.form {
+            Form::Stream(_) => return Ok((start, self.segment(unit, start)?.bytes)),
             Form::Stored | Form::Lz4StoredChecked | Form::Lz4Block { .. } | Form::Lz4Linked { .. } => {
-                lz4::unpack(packed, unit)?
+                lz4::unpack(from(&mut store)?, unit)?
             }
-            Form::Zstd => zstd::unpack(packed, unit)?,
-            Form::Gzip => gzip::unpack(packed, unit)?,
+            Form::Zstd => zstd::unpack(from(&mut store)?, unit)?,
+            Form::Gzip => gzip::unpack(from(&mut store)?, unit)?,
+            Form::Bzip2(block) => bzip2::unpack(from(&mut store)?, unit, block)?,
+            Form::Lzop { stored, check } => lzop::unpack(from(&mut store)?, unit, stored, check)?,
+            Form::Snappy { stored, check } => snappy::unpack(from(&mut store)?, unit, stored, check)?,
         };
         let bytes = Shared::new(bytes);
         self.cache.lock().insert(unit.start, bytes.clone());
-        Ok(bytes)
+        Ok((start, bytes))
+    }
+}
+
+/// The one stream that a file is.
+fn whole(cursor: Cursor, stream: Stream) -> Step {
+    match cursor.pos {
+        0 => Step::Stream(Unit { start: 0, packed: 0, packed_len: 0, len: 0, form: Form::Stream(stream) }),
+        _ => Step::End,
     }
 }
 
@@ -220,50 +237,20 @@ impl ReadAt for ArchiveView {
         let Some(unit) = self.find(pos)? else {
             return Ok(0);
         };
-        let bytes = self.unit_bytes(&unit)?;
-        bytes.read_at(pos - unit.start, buf)
+        let (start, bytes) = self.bytes_at(&unit, pos)?;
+        let rest = usize::try_from(unit.start + unit.len - pos).unwrap_or(usize::MAX);
+        let len = rest.min(buf.len());
+        match bytes.read_at(pos - start, &mut buf[..len])? {
+            0 => Err(stream::differs()),
+            got => Ok(got),
+        }
     }
 
     fn len(&self) -> Option<u64> {
         let index = self.index.lock();
         let last = index.units.last();
-        index.done.then(|| last.map_or(0, |unit| unit.start + u64::from(unit.len)))
+        index.done.then(|| last.map_or(0, |unit| unit.start + unit.len))
     }
-}
-
-/// A buffer of `len` zero bytes.
-pub(super) fn buffer(len: usize) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(len).map_err(|_| Error::system("Cannot allocate memory"))?;
-    bytes.resize(len, 0);
-    Ok(bytes)
-}
-
-/// The packed bytes `[pos, pos + len)`, in place or in `store`.
-pub(super) fn packed<'a>(source: &'a Source, pos: u64, len: u32, store: &'a mut Vec<u8>) -> Result<&'a [u8]> {
-    let want = len as usize;
-    if let Some(bytes) = source.borrow(pos, want) {
-        return Ok(bytes);
-    }
-    // No more memory than there are bytes, if that is known.
-    let end = pos.checked_add(u64::from(len));
-    if source.len().is_none_or(|len| end.is_some_and(|end| end <= len)) {
-        *store = buffer(want)?;
-        if read_full(source, pos, store)? == want {
-            return Ok(store);
-        }
-    }
-    Err(cut_off(pos))
-}
-
-/// The archive ends inside what begins at `pos`.
-pub(super) fn cut_off(pos: u64) -> Error {
-    Error::corrupt(format!("The archive is cut off behind {pos}"))
-}
-
-/// Whether nothing but padding follows: the bytes at `pos` are zero or none.
-pub(super) fn at_end(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| *byte == 0)
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Zstandard frames (RFC 8878).
 //!
-//! A frame is one unit. Where frames are is told by the seek table at the end
-//! of the file if there is one, else by hopping from block header to block
-//! header; a frame that does not tell its size is unpacked once to learn it.
+//! A frame of up to [`UNIT_MAX`] bytes is one unit. Where frames are is told by
+//! the seek table at the end of the file if there is one, else by hopping from
+//! block header to block header; a frame that does not tell its size is unpacked
+//! once to learn it. A larger frame is a stream, which is unpacked from its
+//! beginning on.
 //!
 //! ```text
 //! frame:      28 B5 2F FD | descriptor | [window] | [dictionary] | [content size]
@@ -11,13 +13,15 @@
 //!             u32 frames | u8 descriptor | B1 EA 92 8F          (the end of the file)
 //! ```
 
-use super::view::{Cursor, Form, Step, Unit, at_end, buffer, cut_off, packed};
+use super::stream::{Piece, SEGMENT};
+use super::unit::{Cursor, Form, Step, Stream, Unit, at_end, buffer, cut_off, packed};
 use super::{Archive, UNIT_MAX, is_skippable, le32, le64, peek};
 use crate::error::{Error, Result};
-use crate::io::{ReadAt, Source};
+use crate::io::{ReadAt, Source, read_full};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
-use structured_zstd::decoding::FrameDecoder;
+use structured_zstd::decoding::{ContentChecksum, FrameDecoder};
 
 const MAGIC: u32 = 0xfd2f_b528;
 const SEEK_TABLE_MAGIC: u32 = 0x184d_2a5e;
@@ -25,6 +29,13 @@ const SEEK_FOOTER_MAGIC: u32 = 0x8f92_eab1;
 const SEEK_FOOTER: u64 = 9;
 /// The most that a block unpacks to.
 const BLOCK_MAX: u64 = 128 << 10;
+const STREAM: Form = Form::Stream(Stream::Zstd);
+/// The largest window of a stream: what `zstd --long` makes.
+const WINDOW_MAX: u64 = 128 << 20;
+/// How much of a stream is read at once, and what a frame header, a block and
+/// its header may take.
+const INPUT: usize = 512 << 10;
+const BLOCK_INPUT: usize = (128 << 10) + 32;
 
 /// What a frame header says.
 struct Header {
@@ -54,10 +65,6 @@ fn header(head: &[u8]) -> Option<Header> {
     Some(Header { len: (at + size_len) as u64, content_size, dictionary, checked: descriptor & 4 != 0 })
 }
 
-fn too_large() -> Error {
-    Archive::Zstd.refuse(&format!("A zstd frame is larger than {} MiB", UNIT_MAX >> 20))
-}
-
 /// What stands at the cursor.
 pub(super) fn step(source: &Source, cursor: Cursor) -> Result<Step> {
     let pos = cursor.pos;
@@ -77,19 +84,19 @@ pub(super) fn step(source: &Source, cursor: Cursor) -> Result<Step> {
     if header.dictionary {
         return Err(Archive::Zstd.refuse("A zstd frame needs a dictionary"));
     }
+    let stream = Unit { start: cursor.total, packed: pos, packed_len: 0, len: 0, form: STREAM };
     if header.content_size.is_some_and(|size| size > u64::from(UNIT_MAX)) {
-        return Err(too_large());
+        return Ok(Step::Stream(stream));
     }
-    let (end, most) = hop(source, pos, &header)?;
-    let packed_len = u32::try_from(end - pos).map_err(|_| too_large())?;
+    let Some((end, most)) = hop(source, pos, &header)? else { return Ok(Step::Stream(stream)) };
+    let Ok(packed_len) = u32::try_from(end - pos) else { return Ok(Step::Stream(stream)) };
     let mut unit = Unit { start: cursor.total, packed: pos, packed_len, len: 0, form: Form::Zstd };
     let mut bytes = None;
     unit.len = match header.content_size {
         Some(size) if size > most => {
             return Err(Error::corrupt(format!("Wrong zstd content size {size} at {pos}")));
         }
-        // Checked above against UNIT_MAX.
-        Some(size) => size as u32,
+        Some(size) => size,
         None => {
             let mut store = Vec::new();
             let packed = packed(source, pos, packed_len, &mut store)?;
@@ -98,17 +105,18 @@ pub(super) fn step(source: &Source, cursor: Cursor) -> Result<Step> {
             out.truncate(len);
             out.shrink_to_fit();
             bytes = Some(out);
-            len as u32
+            len as u64
         }
     };
-    let total = cursor.total.checked_add(u64::from(unit.len)).ok_or_else(|| cut_off(pos))?;
+    let total = cursor.total.checked_add(unit.len).ok_or_else(|| cut_off(pos))?;
     let next = Cursor { pos: end, total, frame: None };
     Ok(if unit.len == 0 { Step::Skip(next) } else { Step::Unit(unit, next, bytes) })
 }
 
 /// The position behind a frame, and the most that it unpacks to (at most
-/// [`UNIT_MAX`] unless the content size is known).
-fn hop(source: &Source, frame: u64, header: &Header) -> Result<(u64, u64)> {
+/// [`UNIT_MAX`] unless the content size is known); `None` if it is too large
+/// for a unit.
+fn hop(source: &Source, frame: u64, header: &Header) -> Result<Option<(u64, u64)>> {
     let mut pos = frame + header.len;
     let mut most = 0;
     loop {
@@ -133,7 +141,7 @@ fn hop(source: &Source, frame: u64, header: &Header) -> Result<(u64, u64)> {
         // Packing adds three bytes to a block that does not shrink, so a frame
         // that takes twice the limit is made of empty blocks.
         if unbounded || pos - frame > 2 * u64::from(UNIT_MAX) {
-            return Err(too_large());
+            return Ok(None);
         }
         if word & 1 != 0 {
             break;
@@ -143,12 +151,79 @@ fn hop(source: &Source, frame: u64, header: &Header) -> Result<(u64, u64)> {
     if source.len().is_some_and(|len| end > len) {
         return Err(cut_off(pos));
     }
-    Ok((end, most))
+    Ok(Some((end, most)))
 }
 
 fn decode(packed: &[u8], out: &mut [u8], pos: u64) -> Result<usize> {
-    let decoded = FrameDecoder::new().decode_all(packed, out);
+    let mut decoder = FrameDecoder::new();
+    decoder.set_content_checksum(ContentChecksum::Verify);
+    let decoded = decoder.decode_all(packed, out);
     decoded.map_err(|error| Error::corrupt(format!("Cannot unpack the zstd frame at {pos}: {error}")))
+}
+
+/// A frame that is being unpacked from its beginning on.
+pub(super) struct Unpacker {
+    decoder: Box<FrameDecoder>,
+    /// Position of the next byte to decode.
+    pos: u64,
+    begin: u64,
+}
+
+impl Unpacker {
+    /// At the frame at `begin`.
+    pub fn new(begin: u64) -> Result<Self> {
+        let mut decoder = Box::new(FrameDecoder::new());
+        decoder.set_content_checksum(ContentChecksum::Verify);
+        let limited = decoder.set_max_window_size(WINDOW_MAX);
+        limited.map_err(|error| Error::not_implemented(format!("zstd: {error}")))?;
+        Ok(Unpacker { decoder, pos: begin, begin })
+    }
+
+    /// How far the archive was read.
+    pub fn pos(&self) -> u64 {
+        self.pos
+    }
+
+    /// The next piece of the frame.
+    pub fn next(&mut self, source: &Source) -> Result<Piece> {
+        let mut input = buffer(INPUT)?;
+        let mut bytes = buffer(SEGMENT)?;
+        let (mut have, mut used, mut done) = (0, 0, 0);
+        loop {
+            // A whole block must be there.
+            if have - used < BLOCK_INPUT {
+                have = read_full(source, self.pos, &mut input)?;
+                used = 0;
+            }
+            let from = input.get(used..have).unwrap_or(&[]);
+            let (read, made) = self
+                .decoder
+                .decode_from_to(from, bytes.get_mut(done..).unwrap_or(&mut []))
+                .map_err(|error| self.wrong(&error))?;
+            used += read;
+            self.pos += read as u64;
+            done += made;
+            let ends = self.decoder.is_finished() && self.decoder.can_collect() == 0;
+            if ends || done == SEGMENT {
+                bytes.truncate(done);
+                return Ok(Piece { bytes, end: ends.then_some(self.pos) });
+            }
+            if read == 0 && made == 0 {
+                if from.len() == have && have == INPUT {
+                    return Err(Error::corrupt(format!("Cannot unpack the zstd frame at {}", self.begin)));
+                }
+                if have < INPUT {
+                    return Err(cut_off(self.pos));
+                }
+                have = 0;
+                used = 0;
+            }
+        }
+    }
+
+    fn wrong(&self, error: &dyn core::fmt::Display) -> Error {
+        Error::corrupt(format!("Cannot unpack the zstd frame at {}: {error}", self.begin))
+    }
 }
 
 /// Unpacks a unit.
@@ -193,11 +268,9 @@ pub(super) fn seek_table(source: &Source) -> Result<Option<Vec<Unit>>> {
         let (Some(packed_len), Some(len)) = (le32(entry, 0), le32(entry, 4)) else {
             return Ok(None);
         };
-        if len > UNIT_MAX || packed_len > 2 * UNIT_MAX {
-            return Err(too_large());
-        }
         if len > 0 {
-            units.push(Unit { start, packed: pos, packed_len, len, form: Form::Zstd });
+            let form = if len.max(packed_len / 2) > UNIT_MAX { STREAM } else { Form::Zstd };
+            units.push(Unit { start, packed: pos, packed_len, len: len.into(), form });
         }
         // Cannot overflow: fewer than 2^32 numbers below 2^32.
         pos += u64::from(packed_len);
