@@ -368,6 +368,7 @@ impl Dump {
         self.attributes.set(attr, Value::from(format.name()), false, &mut effects)?;
         effects.cache = true;
         let spaces = format.spaces();
+        let files = format.files().cloned().unwrap_or(files);
         self.publish(&effects, |opened| *opened = Some(Opened { format, files, spaces, pages: None }));
         // What was tried meanwhile could not read any page.
         self.attributes.all_translations_changed();

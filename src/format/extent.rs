@@ -268,6 +268,10 @@ impl Format for ExtentDump {
         Spaces::NONE.with(Space::MachinePhysical)
     }
 
+    fn files(&self) -> Option<&Shared<FileSet>> {
+        Some(&self.files)
+    }
+
     fn locate(&self, geometry: &Geometry, address: Address) -> Result<Place> {
         let size = self.size(geometry)?;
         let mut touching = self.extents.touching(address.value, size);

@@ -137,6 +137,12 @@ pub trait Format: MaybeSend + MaybeSync {
         geometry.page_shift
     }
 
+    /// The files that [`Place::Stored`] means, unless they are those that the
+    /// format was opened with: a dump may contain an archive.
+    fn files(&self) -> Option<&Shared<FileSet>> {
+        None
+    }
+
     /// Finds a page. `address` is page-aligned (in this format's pages) and in
     /// one of [`Format::spaces`].
     ///

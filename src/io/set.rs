@@ -52,6 +52,29 @@ struct File {
     flattened: bool,
 }
 
+/// A source from a position on.
+struct Tail {
+    source: Source,
+    pos: u64,
+}
+
+impl ReadAt for Tail {
+    fn read_at(&self, pos: u64, buf: &mut [u8]) -> Result<usize> {
+        match self.pos.checked_add(pos) {
+            Some(pos) => self.source.read_at(pos, buf),
+            None => Ok(0),
+        }
+    }
+
+    fn len(&self) -> Option<u64> {
+        Some(self.source.len()?.saturating_sub(self.pos))
+    }
+
+    fn borrow(&self, pos: u64, len: usize) -> Option<&[u8]> {
+        self.source.borrow(self.pos.checked_add(pos)?, len)
+    }
+}
+
 impl FileSet {
     /// Detects archives and flattened streams and puts their views on top.
     ///
@@ -92,6 +115,24 @@ impl FileSet {
             file.flattened = true;
         }
         Ok(file)
+    }
+
+    /// The file that is packed inside of file `index` from position `pos` on, as
+    /// a set of its own.
+    ///
+    /// # Errors
+    /// `Cannot unpack <name>` for an archive that cannot be read in place or is
+    /// damaged; [`Status::Corrupt`] if there is none; what the source says.
+    pub fn unpacked_from(&self, index: usize, pos: u64) -> Result<FileSet> {
+        let file = self.file(index)?;
+        let source: Source = Shared::new(Tail { source: file.view.clone(), pos });
+        let unpack = || format!("Cannot unpack {} from {pos} on", file.name);
+        let archive = archive::detect(&source).context(unpack)?;
+        let archive = archive.ok_or_else(|| Error::corrupt(format!("There is no archive at {pos}")))?;
+        let view = archive::open(source, archive, &self.policy).context(unpack)?;
+        let (raw, name) = (file.raw.clone(), file.name.clone());
+        let file = File { raw, view, name, archive: Some(archive), flattened: false };
+        Ok(FileSet { files: alloc::vec![file], policy: self.policy.clone() })
     }
 
     /// Number of files.

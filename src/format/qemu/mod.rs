@@ -20,6 +20,7 @@ use alloc::string::String;
 use super::extent::{ExtentDump, Extents};
 use super::{Format, Opening};
 use crate::arch::{Arch, ByteOrder};
+use crate::attr::Facts;
 use crate::error::{Error, Result, ResultExt};
 use crate::io::FileSet;
 use crate::sync::Shared;
@@ -50,14 +51,17 @@ pub fn open(opening: &mut Opening<'_>) -> Result<Option<Box<dyn Format>>> {
     if magic != *MAGIC {
         return Ok(None);
     }
-    read(opening, NAME, 0, &Domain::default()).map(Some)
+    if opening.files.count() > 1 {
+        return Err(several());
+    }
+    read(opening.files, &mut opening.facts, NAME, 0, &Domain::default()).map(Some)
 }
 
 /// Opens a save image of libvirt.
 ///
 /// # Errors
-/// Those of [`open`]; `Corrupt` (`Save image is incomplete`); `NotImplemented`
-/// for compressed images.
+/// Those of [`open`]; `Corrupt` (`Save image is incomplete`); what is wrong
+/// with the archive that follows the header of a packed image.
 pub fn open_libvirt(opening: &mut Opening<'_>) -> Result<Option<Box<dyn Format>>> {
     let mut raw = [0; HEADER];
     opening.files.read(0, 0, &mut raw).context(|| "Cannot read dump header")?;
@@ -67,34 +71,43 @@ pub fn open_libvirt(opening: &mut Opening<'_>) -> Result<Option<Box<dyn Format>>
         _ => return Ok(None),
     }
     let header = Header::parse(&raw)?;
-    match header.format {
-        0 | 6 => {}
-        number => {
-            let name = ["gzip", "bzip2", "xz", "lzop", "zstd"].get((number as usize).wrapping_sub(1));
-            let name = name.map_or_else(|| format!("number {number}"), |name| (*name).into());
-            return Err(Error::not_implemented(format!("Save image packed with {name} not implemented")));
-        }
-    }
     let start = HEADER as u64 + u64::from(header.data_len);
+    let domain = Domain::read(opening.files, header.data_len)?;
+    let unpacked;
+    let (files, at) = match header.format {
+        0 | 6 => (opening.files, start),
+        // gzip, bzip2, xz, lzop, zstd: which one is told by what is there.
+        1..=5 => {
+            unpacked = Shared::new(opening.files.unpacked_from(0, start)?);
+            (&unpacked, 0)
+        }
+        number => {
+            let what = format!("Save image packed with number {number} not implemented");
+            return Err(Error::not_implemented(what));
+        }
+    };
     let mut magic = [0; 4];
-    opening.files.read(0, start, &mut magic).context(|| format!("Cannot read stream at {start}"))?;
+    files.read(0, at, &mut magic).context(|| format!("Cannot read stream at {start}"))?;
     if magic != *MAGIC {
         return Err(Error::corrupt(format!("No QEMU stream at {start}")));
     }
-    let domain = Domain::read(opening.files, header.data_len)?;
-    read(opening, LIBVIRT, start, &domain).map(Some)
+    if opening.files.count() > 1 {
+        return Err(several());
+    }
+    read(files, &mut opening.facts, LIBVIRT, at, &domain).map(Some)
+}
+
+fn several() -> Error {
+    Error::not_implemented("Multiple files not implemented")
 }
 
 fn read(
-    opening: &mut Opening<'_>,
+    files: &Shared<FileSet>,
+    facts: &mut Facts<'_>,
     name: &'static str,
     start: u64,
     domain: &Domain,
 ) -> Result<Box<dyn Format>> {
-    if opening.files.count() > 1 {
-        return Err(Error::not_implemented("Multiple files not implemented"));
-    }
-    let files = &**opening.files;
     let mut stream = Stream::read(files, start)?;
     let ram = &mut stream.ram;
     let block = String::from(ram.names().next().unwrap_or_default());
@@ -116,7 +129,6 @@ fn read(
         arch = Some(Arch::Ia32);
     }
 
-    let facts = &mut opening.facts;
     let what = match name {
         LIBVIRT => "Libvirt core dump",
         _ => "QEMU snapshot",
@@ -148,7 +160,7 @@ fn read(
     ExtentDump::describe(&extents, true, facts)?;
     Ok(Box::new(ExtentDump {
         name,
-        files: opening.files.clone(),
+        files: files.clone(),
         extents,
         maker: Some(Box::new(stream.ram.into_maker())),
         omits_zeroes: false,
