@@ -185,7 +185,12 @@ fn what_cannot_be_read_is_refused_by_name() {
         (Stream::new(2).end(), NotImplemented, "QEMU stream version 2 not implemented"),
         (machine("sbsa-ref"), NotImplemented, "Memory map of machine sbsa-ref not implemented"),
         (many("configuration/new"), NotImplemented, "Subsection configuration/new not implemented"),
-        (record(0, 0x40, Some("pc.ram"), &[1, 0, 0]), NotImplemented, "XBZRLE page at 84 not implemented"),
+        (record(0, 0x40, Some("pc.ram"), &[2, 0, 0]), Corrupt, "Page at 84 has encoding 2"),
+        (
+            record(0, 0x40, Some("pc.ram"), &[1, 0, 0]),
+            Corrupt,
+            "Changes at 99 are those of a page that was not sent before",
+        ),
         (record(0, 0x80, None, &[]), Corrupt, "Memory record with flags 0xa0 at 84"),
         (record(0, 0x01, None, &[]), Corrupt, "Memory record with flags 0x21 at 84"),
         (record(0, 0x02, None, &[0]), Corrupt, "Memory record at 84 of no block"),

@@ -69,11 +69,138 @@ impl Records {
         self.record(address, 0x100, block, &data)
     }
 
+    /// Changes of a page from what it was sent as before; see [`xbzrle`].
+    pub fn changes(self, address: u64, block: Option<&str>, old: &[u8], new: &[u8]) -> Self {
+        let changes = xbzrle(old, new);
+        let data = [&[1][..], &(changes.len() as u16).to_be_bytes(), &changes].concat();
+        self.record(address, 0x40, block, &data)
+    }
+
     /// The end of the payload.
     pub fn end(mut self) -> Vec<u8> {
         self.0.extend(0x10u64.to_be_bytes());
         self.0
     }
+}
+
+/// How a page differs from another one: numbers of bytes that stay and that
+/// change (ULEB128), and the latter, as often as it takes.
+pub fn xbzrle(old: &[u8], new: &[u8]) -> Vec<u8> {
+    let number = |mut number: usize| {
+        let mut bytes = vec![];
+        while number > 0x7f {
+            bytes.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        bytes.push(number as u8);
+        bytes
+    };
+    let mut out = vec![];
+    let mut at = 0;
+    while at < new.len() {
+        let run = |from: usize, same: bool| {
+            let end = (from..new.len()).find(|at| (old[*at] == new[*at]) != same);
+            end.unwrap_or(new.len()) - from
+        };
+        let same = run(at, true);
+        let other = run(at + same, false);
+        if other > 0 {
+            out.extend(number(same));
+            out.extend(number(other));
+            out.extend(&new[at + same..at + same + other]);
+        }
+        at += same + other;
+    }
+    out
+}
+
+/// Fields of an x86 CPU as the description has them: name, elements, bytes of
+/// an element. Their order and sizes are not those of any version of QEMU.
+pub fn cpu_fields(word: u64) -> Vec<(&'static str, u64, u64)> {
+    vec![
+        ("env.hflags", 1, 4),
+        ("env.cr[4]", 1, word),
+        ("env.cr[3]", 1, word),
+        ("env.segs", 6, word + 12),
+        ("env.other", 3, 5),
+        ("env.regs", if word == 8 { 16 } else { 8 }, word),
+        ("env.eflags", 1, word),
+        ("env.cr[0]", 1, word),
+        ("env.eip", 1, word),
+        ("env.efer", u64::from(word == 8), 8),
+        ("env.cr[2]", 1, word),
+        ("env.last", 1, 3),
+    ]
+}
+
+/// A device of the description: name, number, fields and a subsection.
+pub struct Described {
+    /// Name of the section.
+    pub name: &'static str,
+    /// Number of the device.
+    pub instance: u32,
+    /// Name, elements, and bytes of an element.
+    pub fields: Vec<(&'static str, u64, u64)>,
+    /// Name and bytes of a subsection.
+    pub subsection: Option<(&'static str, u64)>,
+}
+
+impl Described {
+    /// Bytes of the fields.
+    pub fn size(&self) -> usize {
+        self.fields.iter().map(|field| field.1 * field.2).sum::<u64>() as usize
+    }
+
+    /// State whose fields have these values: the field, an element of it, and
+    /// the bytes of its beginning.
+    pub fn state(&self, values: &[(&str, u64, &[u8])]) -> Vec<u8> {
+        let mut state: Vec<u8> = (0..self.size()).map(|at| 0x80 | at as u8).collect();
+        for (name, element, bytes) in values {
+            let mut at = 0;
+            for field in &self.fields {
+                if field.0 == *name {
+                    let at = (at + element * field.2) as usize;
+                    state[at..at + bytes.len()].copy_from_slice(bytes);
+                }
+                at += field.1 * field.2;
+            }
+        }
+        if let Some((subsection, size)) = self.subsection {
+            state.push(5);
+            state.extend(name(subsection));
+            state.extend(1u32.to_be_bytes());
+            state.resize(state.len() + size as usize, 5);
+        }
+        state
+    }
+
+    fn json(&self) -> String {
+        let field = |field: &(&str, u64, u64)| {
+            let (name, count, size) = field;
+            let array = if *count == 1 { String::new() } else { format!("\"array_len\": {count}, ") };
+            format!("{{\"name\": \"{name}\", {array}\"type\": \"x\", \"size\": {size}}}")
+        };
+        let fields: Vec<_> = self.fields.iter().map(field).collect();
+        let subsections = self.subsection.map_or(String::new(), |(name, size)| {
+            format!(
+                ", \"subsections\": [{{\"vmsd_name\": \"{name}\", \"version\": 1, \"fields\": \
+                 [{{\"name\": \"x\", \"type\": \"buffer\", \"size\": {size}}}]}}]"
+            )
+        });
+        format!(
+            "{{\"name\": \"{}\", \"instance_id\": {}, \"vmsd_name\": \"x\", \"version\": 12, \"fields\": [{}]{}}}",
+            self.name,
+            self.instance,
+            fields.join(", "),
+            subsections
+        )
+    }
+}
+
+/// The text of a description.
+pub fn description(page_size: u64, devices: &[Described]) -> String {
+    let devices: Vec<_> = devices.iter().map(Described::json).collect();
+    format!("{{\"page_size\": {page_size}, \"devices\": [{}]}}", devices.join(", "))
 }
 
 /// A stream under construction.
@@ -166,9 +293,15 @@ impl Stream {
         self.named(item::FULL, 10 + instance, "cpu", instance, 12, &state)
     }
 
-    /// The end of the sections, and a description.
+    /// The end of the sections, and an empty description.
     pub fn end(self) -> Vec<u8> {
-        self.raw(&[item::EOF, 6, 0, 0, 0, 2, b'{', b'}']).bytes
+        self.end_with("{}")
+    }
+
+    /// The end of the sections, and a description.
+    pub fn end_with(self, description: &str) -> Vec<u8> {
+        let length = (description.len() as u32).to_be_bytes();
+        self.raw(&[item::EOF, 6]).raw(&length).raw(description.as_bytes()).bytes
     }
 }
 

@@ -7,15 +7,23 @@
 //!   configuration            machine type: where RAM is ─────> machine
 //!   section ram, in parts    pages, the later one wins ──────> ram
 //!   sections of devices      registers of x86 CPUs ──────────> cpu
+//!   description              where registers are ───────────> vmdesc
 //! ```
 //!
 //! Memory is what the guest's main RAM block has, at guest-physical addresses;
 //! video memory and ROMs are left out. Memory that was plugged in later is,
-//! too: the stream does not tell where it is.
+//! too: the stream does not tell where it is. The user may, before opening:
+//!
+//! | attribute | says |
+//! | --- | --- |
+//! | `file.qemu.below_4g` | bytes of RAM below the hole of x86 (`max-ram-below-4g`) |
+//! | `file.qemu.above_4g` | address of the RAM behind the hole, for 4 GiB |
+//! | `file.qemu.blocks` | where other blocks are: `NAME@ADDRESS,...`, hexadecimal |
 
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::extent::{ExtentDump, Extents};
 use super::{Format, Opening};
@@ -25,13 +33,16 @@ use crate::error::{Error, Result, ResultExt};
 use crate::io::FileSet;
 use crate::sync::Shared;
 use cpu::Cpu;
-use machine::Machine;
+use machine::{Machine, Told};
+use ram::Given;
 use stream::Stream;
+use vmdesc::Description;
 
 mod cpu;
 mod machine;
 mod ram;
 mod stream;
+mod vmdesc;
 
 /// Name of bare streams (attribute `file.format`).
 pub const NAME: &str = "qemu";
@@ -108,11 +119,19 @@ fn read(
     start: u64,
     domain: &Domain,
 ) -> Result<Box<dyn Format>> {
-    let mut stream = Stream::read(files, start)?;
+    let description = Description::find(files)?;
+    let page_size = description.as_ref().and_then(|description| description.page_size);
+    let page_bits = page_size.filter(|size| size.is_power_of_two()).map_or(12, u64::ilog2);
+    let given = given_blocks(facts)?;
+    let mut stream = Stream::read(files, start, page_bits, &given)?;
     let ram = &mut stream.ram;
     let block = String::from(ram.names().next().unwrap_or_default());
     let machine_name = stream.machine.as_deref().or(domain.machine.as_deref());
-    let machine = Machine::new(machine_name, ram.size(), &block)?;
+    let told = Told {
+        below: facts.number("file.qemu.below_4g"),
+        above: facts.number("file.qemu.above_4g"),
+    };
+    let machine = Machine::new(machine_name, ram.size(), &block, told)?;
     let extents = Shared::new(Extents::new(ram.extents(|offset| machine.place(offset))?)?);
 
     let (mut arch, order) = match domain.arch.as_deref() {
@@ -122,7 +141,7 @@ fn read(
         None => (machine.arch, machine.order),
     };
     let cpus = match arch {
-        Some(Arch::X86_64 | Arch::Ia32) => Cpu::find(files, stream.devices)?,
+        Some(Arch::X86_64 | Arch::Ia32) => Cpu::all(files, stream.devices, description.as_ref())?,
         _ => Default::default(),
     };
     if !cpus.is_empty() && !cpus.iter().any(Cpu::is_long) {
@@ -133,7 +152,13 @@ fn read(
         LIBVIRT => "Libvirt core dump",
         _ => "QEMU snapshot",
     };
-    let described = machine_name.map_or_else(|| what.into(), |machine| format!("{what}, machine {machine}"));
+    let mut described =
+        machine_name.map_or_else(|| what.into(), |machine| format!("{what}, machine {machine}"));
+    if let Some((block, size)) = ram.left_out() {
+        described.push_str(&format!(
+            "; without the {size} bytes of block {block}, whose address file.qemu.blocks can tell"
+        ));
+    }
     facts.set_string("file.description", &described)?;
     if let Some(order) = order
         && !facts.is_set("arch.byte_order")
@@ -165,6 +190,26 @@ fn read(
         maker: Some(Box::new(stream.ram.into_maker())),
         omits_zeroes: false,
     }))
+}
+
+/// What `file.qemu.blocks` says.
+fn given_blocks(facts: &Facts<'_>) -> Result<Vec<Given>> {
+    let Some(text) = facts.string("file.qemu.blocks") else { return Ok(Vec::new()) };
+    let mut given: Vec<Given> = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let row = part.rsplit_once('@').and_then(|(name, address)| {
+            let address = address.strip_prefix("0x").unwrap_or(address);
+            Some(Given { name: name.into(), address: u64::from_str_radix(address, 16).ok()? })
+        });
+        let row = row.ok_or_else(|| {
+            Error::invalid(format!("file.qemu.blocks has \"{part}\" where NAME@ADDRESS is wanted"))
+        })?;
+        if given.iter().any(|other| other.name == row.name) {
+            return Err(Error::invalid(format!("file.qemu.blocks has block \"{}\" twice", row.name)));
+        }
+        given.push(row);
+    }
+    Ok(given)
 }
 
 /// Bytes of libvirt's header.

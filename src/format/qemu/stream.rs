@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::ram::Ram;
+use super::ram::{Given, Ram};
 use crate::error::{Error, Result, ResultExt};
 use crate::io::FileSet;
 
@@ -17,10 +17,10 @@ const SECTION_START: u8 = 0x01;
 const SECTION_PART: u8 = 0x02;
 const SECTION_END: u8 = 0x03;
 pub(super) const SECTION_FULL: u8 = 0x04;
-const SUBSECTION: u8 = 0x05;
+pub(super) const SUBSECTION: u8 = 0x05;
 const CONFIGURATION: u8 = 0x07;
 const COMMAND: u8 = 0x08;
-const FOOTER: u8 = 0x7e;
+pub(super) const FOOTER: u8 = 0x7e;
 
 /// Bytes that are read at once: enough for the records of many zero pages,
 /// little where page data lie between two records.
@@ -51,7 +51,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next `count` bytes (at most [`WINDOW`]), which stay next.
-    fn peek(&mut self, count: usize) -> Result<&[u8]> {
+    pub fn peek(&mut self, count: usize) -> Result<&[u8]> {
         let inside = |start: u64, valid: usize, position: u64| {
             let at = usize::try_from(position.checked_sub(start)?).ok()?;
             (at.checked_add(count)? <= valid).then_some(at)
@@ -174,8 +174,8 @@ pub(super) struct Stream {
 pub(super) struct Settings {
     /// Position of the stream in its file.
     pub start: u64,
-    /// log2 of the size of a page.
-    pub page_bits: u32,
+    /// log2 of the size of a page; `None` if the stream does not say.
+    pub page_bits: Option<u32>,
     pub mapped_ram: bool,
     pub ignore_shared: bool,
 }
@@ -190,15 +190,16 @@ enum Section {
 }
 
 impl Stream {
-    /// Reads a stream up to its device state.
-    pub fn read(files: &FileSet, start: u64) -> Result<Stream> {
+    /// Reads a stream up to its device state. `page_bits` is log2 of the size
+    /// of a page for streams that do not say, `given` what the user says of blocks.
+    pub fn read(files: &FileSet, start: u64, page_bits: u32, given: &[Given]) -> Result<Stream> {
         let mut cursor = Cursor::new(files, start);
         let _magic = cursor.u32()?;
         let version = cursor.u32()?;
         if version != 3 {
             return Err(Error::not_implemented(format!("QEMU stream version {version} not implemented")));
         }
-        let mut settings = Settings { start, page_bits: 12, mapped_ram: false, ignore_shared: false };
+        let mut settings = Settings { start, page_bits: None, mapped_ram: false, ignore_shared: false };
         let mut machine = None;
         let mut ram: Option<Ram> = None;
         let mut complete = false;
@@ -215,7 +216,7 @@ impl Stream {
                     let id = cursor.u32()?;
                     let section = Section::start(&mut cursor)?;
                     if matches!(section, Section::Ram) && ram.is_none() {
-                        ram = Some(Ram::new(settings)?);
+                        ram = Some(Ram::new(settings, settings.page_bits.unwrap_or(page_bits), given)?);
                     }
                     section.payload(&mut cursor, ram.as_mut())?;
                     sections.insert(id, section);
@@ -270,7 +271,7 @@ fn configuration(cursor: &mut Cursor<'_>, settings: &mut Settings) -> Result<Str
         let name = cursor.name()?;
         let _version = cursor.u32()?;
         match &*name {
-            "configuration/target-page-bits" => settings.page_bits = cursor.u32()?,
+            "configuration/target-page-bits" => settings.page_bits = Some(cursor.u32()?),
             "configuration/capabilities" => {
                 for _ in 0..cursor.u32()? {
                     match &*cursor.name()? {
