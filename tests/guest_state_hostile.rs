@@ -8,7 +8,9 @@ use std::sync::Mutex;
 use kdumpfile_testkit::alloc::Counting;
 use kdumpfile_testkit::image::{Rng, page_bytes};
 use kdumpfile_testkit::vmware::{VmwareBuilder, VmwareCpu};
+use kdumpfile_testkit::windows::WindowsBuilder;
 use kdumpfile_testkit::xc_core::XcCoreBuilder;
+use kdumpfile_testkit::xc_save::XcSaveBuilder;
 use support::{page, try_open_set};
 
 #[global_allocator]
@@ -87,6 +89,46 @@ fn counts_of_xen_domains_that_go_to_the_limit_take_no_memory() {
     let vcpus = 800_000;
     let lies = xc_core(8).header(4, vcpus).header(16, 24 + vcpus * 5168).header(20, u32::MAX);
     let peak = peak(vec![lies.build()]);
+    assert!(peak < MOST, "{peak} bytes");
+}
+
+fn xc_save(word: usize) -> XcSaveBuilder {
+    let page = |pfn| (0, pfn, page_bytes(pfn));
+    let save = XcSaveBuilder::new(word, 3000).batch(&[page(5), page(9), page(2)]).marker(-1);
+    save.batch(&[page(9), page(2999)]).missing(&[5]).cpu(&[3; 5168])
+}
+
+#[test]
+fn cut_and_changed_saved_domains_neither_panic_nor_take_much_memory() {
+    let _alone = ALONE.lock();
+    for word in [4, 8] {
+        torment(0x7863_7361_7665 + word as u64, &[xc_save(word).build()], 13000);
+    }
+}
+
+#[test]
+fn counts_of_saved_domains_that_go_to_the_limit_take_no_memory() {
+    let _alone = ALONE.lock();
+    let page = [(0, 1, page_bytes(1))];
+    let many = XcSaveBuilder::new(8, 1 << 28).batch(&page).list(&[]);
+    for lies in [many, xc_save(8).missing_count(u32::MAX), xc_save(8).marker(1024).unended()] {
+        let peak = peak(vec![lies.build()]);
+        assert!(peak < MOST, "{peak} bytes");
+    }
+}
+
+#[test]
+fn cut_and_changed_windows_dumps_neither_panic_nor_take_much_memory() {
+    let _alone = ALONE.lock();
+    let pages: Vec<u8> = (1..5).flat_map(page_bytes).collect();
+    let runs = WindowsBuilder::new(64).run(1, 3, &pages[..3 * 4096]).run(9, 1, &pages[3 * 4096..]);
+    torment(0x7769_6e31, &[runs.build()], 0x100);
+    let map = || WindowsBuilder::new(64).kind(5).bitmap(b"FDMPDUMP", 40, &[2, 6, 8, 0, 0], &pages);
+    torment(0x7769_6e35, &[map().build()], 0x2060);
+    // A bitmap of every other page that goes on for ever.
+    let bitmap = [0x55; 100_000];
+    let many = WindowsBuilder::new(64).kind(5).bitmap(b"FDMPDUMP", u64::MAX, &bitmap, &pages);
+    let peak = peak(vec![many.first_page(u64::MAX).build()]);
     assert!(peak < MOST, "{peak} bytes");
 }
 

@@ -26,7 +26,9 @@ pub mod recognised;
 pub mod s390dump;
 pub mod sadump;
 pub mod vmware;
+pub mod windows;
 pub mod xc_core;
+pub mod xc_save;
 
 use alloc::boxed::Box;
 
@@ -248,7 +250,7 @@ pub const FORMATS: &[FormatRow] = &[
     read(elf::NAME, elf::open),
     read(qemu::NAME, qemu::open),
     read(qemu::LIBVIRT, qemu::open_libvirt),
-    refused(recognised::XC_SAVE, recognised::xc_save),
+    read(xc_save::NAME, xc_save::open),
     read(xc_core::NAME, xc_core::open),
     read("diskdump", diskdump::open),
     read(lkcd::NAME, lkcd::open),
@@ -260,5 +262,5 @@ pub const FORMATS: &[FormatRow] = &[
     read(vmware::NAME, vmware::open),
     read(vmware::guest::NAME, vmware::guest::open),
     refused(recognised::XL_SAVE, recognised::xl_save),
-    refused(recognised::WINDOWS, recognised::windows),
+    read(windows::NAME, windows::open),
 ];

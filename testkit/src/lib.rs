@@ -16,9 +16,11 @@
 //! | an S390 stand-alone dump | [`s390dump::S390Builder`] |
 //! | a LiME or AVML image | [`lime::LimeBuilder`] |
 //! | a Xen domain from before ELF | [`xc_core::XcCoreBuilder`] |
+//! | a Xen domain that `xm save` saved | [`xc_save::XcSaveBuilder`] |
 //! | a crashed hypervisor of Xen | [`xen::Hypervisor`] |
 //! | a state file of VMware | [`vmware::VmwareBuilder`] |
 //! | a `debug.guest` of ESXi | [`vmware_guest::GuestBuilder`] |
+//! | a Windows crash dump | [`windows::WindowsBuilder`] |
 //! | a flattened stream | [`flatten::Flattener`] |
 //! | a QEMU stream, a libvirt save image | [`qemu`] |
 //! | page contents, and what a reader must answer | [`image`] |
@@ -65,5 +67,7 @@ pub mod sadump;
 pub mod truth;
 pub mod vmware;
 pub mod vmware_guest;
+pub mod windows;
 pub mod xc_core;
+pub mod xc_save;
 pub mod xen;
