@@ -12,6 +12,8 @@
 //! | [`run_open_vmware`] | changes of a valid VMware state, with or without a `.vmem` | the same |
 //! | [`run_open_vmware_guest`] | changes of a valid `debug.guest` of ESXi with its memory | the same |
 //! | [`run_open_xc_core`] | changes of a valid Xen domain from before ELF | the same |
+//! | [`run_open_xc_save`] | changes of a valid saved Xen domain | the same |
+//! | [`run_open_windows`] | changes of a valid Windows crash dump | the same |
 //! | [`run_open_lime`] | changes of a valid LiME or AVML image | the same |
 //! | [`run_open_raw`] | what a user says about files without a header | the same |
 //! | [`run_open_live`] | what a running system tells, and its memory | the same |
@@ -53,11 +55,12 @@ pub use kernel::run_xlat_vmcoreinfo;
 pub use memory::{run_open_live, run_open_raw};
 pub use patched::{
     run_open, run_open_diskdump, run_open_elf, run_open_lime, run_open_lkcd, run_open_qemu,
-    run_open_s390dump, run_open_sadump, run_open_vmware, run_open_vmware_guest, run_open_xc_core,
-    run_split_set,
+    run_open_s390dump, run_open_sadump, run_open_vmware, run_open_vmware_guest, run_open_windows,
+    run_open_xc_core, run_open_xc_save, run_split_set,
 };
 pub use templates::{
-    diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets, vmware_guests, vmwares, xc_cores,
+    diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets, vmware_guests, vmwares, windows, xc_cores,
+    xc_saves,
 };
 pub use text::{run_notes, run_vmcoreinfo};
 pub use translation::run_xlat_setup;
@@ -79,7 +82,9 @@ pub const TARGETS: &[Target] = &[
     ("open_qemu", run_open_qemu),
     ("open_vmware", run_open_vmware),
     ("open_vmware_guest", run_open_vmware_guest),
+    ("open_windows", run_open_windows),
     ("open_xc_core", run_open_xc_core),
+    ("open_xc_save", run_open_xc_save),
     ("open_raw", run_open_raw),
     ("open_live", run_open_live),
     ("split_set", run_split_set),

@@ -10,7 +10,8 @@ use crate::examine;
 use crate::input::Input;
 use crate::source::Shy;
 use crate::templates::{
-    Template, diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets, vmware_guests, vmwares, xc_cores,
+    Template, diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets, vmware_guests, vmwares, windows,
+    xc_cores, xc_saves,
 };
 
 /// Opens any bytes as a file.
@@ -84,17 +85,41 @@ pub fn run_open_xc_core(data: &[u8]) {
     open_changed(&mut input, &[template]);
 }
 
-/// Bit 0 of byte 0 asks for a header of libvirt, whose format is in the other
-/// bits; what follows is a stream behind its signature and version.
+/// Byte 0 picks a template, the others change it.
+pub fn run_open_windows(data: &[u8]) {
+    let mut input = Input(data);
+    let template = &windows()[input.index(windows().len())];
+    open_changed(&mut input, &[template]);
+}
+
+/// Byte 0 picks a template, the others change it.
+pub fn run_open_xc_save(data: &[u8]) {
+    let mut input = Input(data);
+    let template = &xc_saves()[input.index(xc_saves().len())];
+    open_changed(&mut input, &[template]);
+}
+
+/// Bit 0 of byte 0 asks for a header of libvirt, whose format is in the bits
+/// above; what follows is a stream behind its signature and version. Bit 7 says
+/// that as many bytes at the end as the next two say are a description without
+/// its header, which is put in front.
 pub fn run_open_qemu(data: &[u8]) {
-    let (&options, rest) = data.split_first().unwrap_or((&0, &[]));
+    let (&options, mut rest) = data.split_first().unwrap_or((&0, &[]));
+    let mut description = Vec::new();
+    if options & 0x80 != 0
+        && let Some((length, behind)) = rest.split_first_chunk()
+    {
+        let (stream, text) = behind.split_at(behind.len().saturating_sub(u16::from_be_bytes(*length).into()));
+        rest = stream;
+        description = [&[0, 6][..], &(text.len() as u32).to_be_bytes(), text].concat();
+    }
     let mut file = Vec::new();
     if options & 1 != 0 {
         let xml = "<os><type arch='aarch64' machine='virt-7.2'>hvm</type></os>";
-        let format = u32::from(options >> 1);
+        let format = u32::from(options >> 1 & 0x3f);
         file = save_image(ByteOrder::Little, b"LibvirtQemudSave", 2, format, xml, 64);
     }
-    file.extend(Stream::new(3).raw(rest).bytes);
+    file.extend(Stream::new(3).raw(rest).raw(&description).bytes);
     run_open(&file);
 }
 

@@ -5,7 +5,8 @@ use std::io::{Result, Write};
 use std::path::{Path, PathBuf};
 
 use kdumpfile_fuzz::{
-    TARGETS, diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets, vmware_guests, vmwares, xc_cores,
+    TARGETS, diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets, vmware_guests, vmwares, windows,
+    xc_cores, xc_saves,
 };
 use kdumpfile_testkit::arch::Arch;
 use kdumpfile_testkit::compress;
@@ -13,7 +14,7 @@ use kdumpfile_testkit::endian::ByteOrder;
 use kdumpfile_testkit::flatten::{Flattener, Order, Record};
 use kdumpfile_testkit::image::RamImage;
 use kdumpfile_testkit::notes::{Note, NoteWriter, QemuCpu, Vmcoreinfo, prstatus, prstatus_layout, xen};
-use kdumpfile_testkit::qemu::{Records, Stream, mapped};
+use kdumpfile_testkit::qemu::{Described, Records, Stream, cpu_fields, description, item, mapped};
 
 fn main() -> Result<()> {
     let mut corpus = Corpus { root: Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus"), bytes: 0 };
@@ -190,7 +191,7 @@ fn open(corpus: &mut Corpus) -> Result<()> {
 /// every kind.
 fn changed(corpus: &mut Corpus) -> Result<()> {
     // How many files each template has.
-    let targets: [(&str, Vec<usize>); 10] = [
+    let targets: [(&str, Vec<usize>); 12] = [
         ("open_elf", vec![1; elves().len()]),
         ("open_diskdump", vec![1; diskdumps().len()]),
         ("open_lkcd", vec![1; lkcds().len()]),
@@ -199,7 +200,9 @@ fn changed(corpus: &mut Corpus) -> Result<()> {
         ("open_lime", vec![1; limes().len()]),
         ("open_vmware", vmwares().iter().map(Vec::len).collect()),
         ("open_vmware_guest", vmware_guests().iter().map(Vec::len).collect()),
+        ("open_windows", vec![1; windows().len()]),
         ("open_xc_core", vec![1; xc_cores().len()]),
+        ("open_xc_save", vec![1; xc_saves().len()]),
         ("split_set", sets().iter().map(Vec::len).collect()),
     ];
     for (target, templates) in targets {
@@ -289,6 +292,25 @@ fn qemu(corpus: &mut Corpus) -> Result<()> {
         ("mapped", 0, &map[..256]),
     ] {
         corpus.add("open_qemu", name, &[&[options], &bytes[8..]])?;
+    }
+    let changes = records("pc.ram")
+        .changes(0xc00, None, &[8; 1024], &[[8; 512], [7; 512]].concat())
+        .changes(0x400, None, &[4; 1024], &[5; 1024]);
+    let changes = Stream::new(3).configuration("pc", small).ram(&[("pc.ram", 0x2000)], changes).end();
+    corpus.add("open_qemu", "changes", &[&[0], &changes[8..]])?;
+    for (name, word) in [("described", 8), ("described-32", 4)] {
+        let fields = cpu_fields(word);
+        let devices = [
+            Described { name: "timer", instance: 0, fields: vec![("x", 2, 3)], subsection: Some(("t", 3)) },
+            Described { name: "cpu", instance: 0, fields, subsection: None },
+        ];
+        let mut stream = stream("pc-q35-7.2", "pc.ram");
+        for device in &devices {
+            stream = stream.named(item::FULL, 9, device.name, 0, 1, &device.state(&[]));
+        }
+        let text = description(4096, &devices);
+        let length = (text.len() as u16).to_be_bytes();
+        corpus.add("open_qemu", name, &[&[0x80], &length, &stream.bytes[8..], text.as_bytes()])?;
     }
     Ok(())
 }

@@ -15,7 +15,9 @@ use kdumpfile_testkit::s390dump::{Packing, S390Builder};
 use kdumpfile_testkit::sadump::{SadumpBuilder, SmramState, Variant};
 use kdumpfile_testkit::vmware::{VmwareBuilder, VmwareCpu};
 use kdumpfile_testkit::vmware_guest::GuestBuilder;
+use kdumpfile_testkit::windows::WindowsBuilder;
 use kdumpfile_testkit::xc_core::XcCoreBuilder;
+use kdumpfile_testkit::xc_save::{NO_PAGE, XcSaveBuilder};
 
 /// A dump, where its fields are, and what must stay for it to be recognised.
 pub struct Template {
@@ -401,6 +403,41 @@ pub fn vmware_guests() -> &'static [Vec<Template>] {
             of(new(7)),
             of(new(7).arch(0).hole(0, 0x100)),
         ]
+    })
+}
+
+/// Windows crash dumps: with runs, and with a bitmap.
+pub fn windows() -> &'static [Template] {
+    static ALL: OnceLock<Vec<Template>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let of = |builder: WindowsBuilder| {
+            let (bytes, fields) = builder.build_with_fields();
+            Template { bytes, order: ByteOrder::Little, fields, signature: 8 }
+        };
+        let runs = |bits| WindowsBuilder::new(bits).run(1, 2, &pages(1, 2)).run(0x10_0000, 1, &pages(9, 1));
+        let bitmap = [0b110, 0xff, 0, 1];
+        vec![
+            of(runs(64)),
+            of(runs(32)),
+            of(WindowsBuilder::new(64).kind(5).bitmap(b"FDMPDUMP", 32, &bitmap, &pages(1, 11))),
+        ]
+    })
+}
+
+/// Saved Xen domains of both word sizes, whole and cut.
+pub fn xc_saves() -> &'static [Template] {
+    static ALL: OnceLock<Vec<Template>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let of = |builder: XcSaveBuilder| {
+            let (bytes, fields) = builder.build_with_fields();
+            Template { bytes, order: ByteOrder::Little, fields, signature: 16 }
+        };
+        let page = |pfn| (0, pfn, pages(pfn, 1));
+        let save = |word| {
+            let save = XcSaveBuilder::new(word, 700).batch(&[page(3), page(4), (NO_PAGE, 5, vec![])]);
+            save.marker(-1).batch(&[page(4), page(600)]).missing(&[3, 9])
+        };
+        vec![of(save(8).cpu(&[7; 5168])), of(save(4).cpu(&[7; 2800]).cpu(&[8; 2800])), of(save(8).unended())]
     })
 }
 

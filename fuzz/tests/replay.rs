@@ -136,6 +136,8 @@ replays! {
     changed_xen_domains_can_be_opened_or_refused: "open_xc_core",
     raw_images_can_be_opened_or_refused: "open_raw",
     live_memory_can_be_opened_or_refused: "open_live",
+    changed_windows_dumps_can_be_opened_or_refused: "open_windows",
+    changed_saved_domains_can_be_opened_or_refused: "open_xc_save",
     changed_split_sets_can_be_opened_or_refused: "split_set",
     flattened_streams_are_what_the_model_says: "flattened",
     archives_are_the_same_from_every_side: "archive",
