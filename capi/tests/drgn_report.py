@@ -1,5 +1,11 @@
 """What drgn tells about a dump, as text: run with the library that its wheel
-brings and with ours, and compared. VMCOREINFO comes on standard input."""
+brings and with ours, and compared.
+
+Usage: drgn_report.py FOLDER_OF_LIBRARIES DUMP
+"""
+import ctypes
+import glob
+import os
 import sys
 
 from drgn import Program
@@ -19,13 +25,57 @@ def symbols(vmcoreinfo):
             yield name, int(value, 16)
 
 
+def threads(folder, dump):
+    """Without debugging information drgn does not get as far as to look for
+    the registers of a thread. So this asks the library for them, with the
+    calls that drgn makes."""
+    library = ctypes.CDLL(glob.glob(f"{folder}/libkdumpfile-*")[0])
+    for name in ("kdump_new", "kdump_blob_pin"):
+        getattr(library, name).restype = ctypes.c_void_p
+    library.kdump_get_err.restype = ctypes.c_char_p
+    library.kdump_blob_size.restype = ctypes.c_size_t
+    number, blob = 2, 6
+
+    class Attr(ctypes.Structure):
+        _fields_ = [("type", ctypes.c_uint), ("value", ctypes.c_uint64)]
+
+    context = ctypes.c_void_p(library.kdump_new())
+    with open(dump, "rb") as file:
+        descriptor = Attr(number, file.fileno())
+        status = library.kdump_set_attr(context, b"file.fd", ctypes.byref(descriptor))
+        print("opened", status, library.kdump_get_err(context))
+        value = ctypes.c_uint64(0)
+        status = library.kdump_get_typed_attr(context, b"cpu.number", number, ctypes.byref(value))
+        print("CPUs", status, value.value)
+        for cpu in range(value.value):
+            key = b"cpu.%d.PRSTATUS" % cpu
+            status = library.kdump_get_typed_attr(context, key, blob, ctypes.byref(value))
+            if status:
+                print(key, status, library.kdump_get_err(context))
+                continue
+            start = ctypes.c_void_p(library.kdump_blob_pin(ctypes.c_void_p(value.value)))
+            size = library.kdump_blob_size(ctypes.c_void_p(value.value))
+            print(key, size, ctypes.string_at(start, size).hex())
+        library.kdump_free(context)
+
+
 def main():
+    folder, dump = sys.argv[1:]
+    threads(folder, dump)
     program = Program()
-    program.set_core_dump(sys.argv[1])
-    print("platform", program.platform)
+    try:
+        program.set_core_dump(dump)
+    except Exception as error:
+        print("not opened", type(error).__name__, error)
+        return
+    print("platform", program.platform, program.flags)
+    text = program["VMCOREINFO"].string_().decode()
+    print("VMCOREINFO", repr(text))
+    attempt("release", lambda: program["UTS_RELEASE"])
+    attempt("page size", lambda: program["PAGE_SIZE"])
     attempt("threads", lambda: sorted(thread.tid for thread in program.threads()))
     attempt("crashed", lambda: program.crashed_thread())
-    text = sys.stdin.read()
+    attempt("trace", lambda: program.stack_trace(0))
     for name, address in symbols(text):
         attempt(f"read {name}", lambda: program.read(address, 200).hex())
         attempt(f"long read {name}", lambda: program.read(address, 10000).hex())
@@ -33,7 +83,8 @@ def main():
     for address in (0, 8, 0x1000, 0x10000, 0x100000, 0x1000000, 0x12345678, 1 << 40):
         attempt(f"physical {address:#x}", lambda: program.read(address, 6000, physical=True).hex())
         attempt(f"virtual {address:#x}", lambda: program.read(address, 6000).hex())
-    for address in (0xFFFFFFFFFFFFFFF0, 0xDEAD000000000000):
+    wrong = (0xFFFFFFFFFFFFFFF0, 0xFFFFFFFFFFFFF000, 0xFFFFFFFF00000000, 0xDEAD000000000000, 0x0000800000000000)
+    for address in wrong:
         attempt(f"virtual {address:#x}", lambda: program.read(address, 8).hex())
 
 
