@@ -442,6 +442,91 @@ static void test_dump(const char *path)
 	close(fd);
 }
 
+/* ----- a dump of several files, and clones ------------------------------- */
+
+/* PATH-split1 to PATH-split3 are parts of the dump, if they are there. */
+static void test_split(const char *path)
+{
+	static const unsigned char orders[][3] = { { 0, 1, 2 }, { 2, 0, 1 }, { 1, 2, 0 } };
+	kdump_ctx_t *whole = kdump_new(), *ctx = kdump_new();
+	int fd = open(path, O_RDONLY), parts[3], fds[3];
+	unsigned char page[2][4096];
+	unsigned long wrong = 0, pages = 0;
+	char name[3][1024];
+	kdump_attr_t attr;
+	kdump_num_t num;
+	kdump_addr_t pfn;
+	unsigned i, j;
+
+	for (i = 0; i < 3; ++i) {
+		snprintf(name[i], sizeof(name[i]), "%s-split%u", path, i + 1);
+		parts[i] = open(name[i], O_RDONLY);
+	}
+	if (parts[0] >= 0 && parts[1] >= 0 && parts[2] >= 0) {
+		CHECK(kdump_open_fd(whole, fd) == KDUMP_OK);
+		CHECK(kdump_get_attr(whole, KDUMP_ATTR_FILE_PAGEMAP, &attr) == KDUMP_OK);
+		for (i = 0; i < 3; ++i) {
+			for (j = 0; j < 3; ++j)
+				fds[j] = parts[orders[i][j]];
+			/* On the same context each time. */
+			WORKS(kdump_open_fdset(ctx, 3, fds));
+			WORKS(kdump_get_number_attr(ctx, "file.set.number", &num));
+			CHECK(num == 3);
+			CHECK(kdump_get_number_attr(ctx, "file.set.2.fd", &num) == KDUMP_OK && (int)num == fds[2]);
+			CHECK(kdump_get_number_attr(ctx, KDUMP_ATTR_FILE_FD, &num) == KDUMP_ERR_NODATA);
+			for (pfn = i; kdump_bmp_find_set(attr.val.bitmap, &pfn) == KDUMP_OK; pfn += 97) {
+				size_t length = sizeof(page[0]);
+
+				++pages;
+				wrong += kdump_read(whole, KDUMP_MACHPHYSADDR, pfn << 12, page[0], &length) != KDUMP_OK;
+				wrong += kdump_read(ctx, KDUMP_MACHPHYSADDR, pfn << 12, page[1], &length) != KDUMP_OK ||
+					 memcmp(page[0], page[1], sizeof(page[0]));
+			}
+		}
+		CHECK(wrong == 0 && pages > 100);
+		/* A part that is not there, is what a dump of the other parts lacks. */
+		WORKS(kdump_open_fdset(ctx, 2, parts));
+		WORKS(kdump_open_fdset(ctx, 0, NULL));
+		fds[1] = -1;
+		CHECK(kdump_open_fdset(ctx, 3, fds) == KDUMP_ERR_SYSTEM && kdump_get_err(ctx));
+	}
+	for (i = 0; i < 3; ++i)
+		close(parts[i]);
+	close(fd);
+	kdump_free(whole);
+	kdump_free(ctx);
+}
+
+/* Flags without a meaning have none. */
+static void test_clone_flags(const char *path)
+{
+	static const unsigned long flags[] = { 0, 2, 0x100, ~1UL, 1, ~0UL };
+	int fd = open(path, O_RDONLY);
+	unsigned i;
+
+	for (i = 0; i < sizeof(flags) / sizeof(flags[0]); ++i) {
+		int own = flags[i] & KDUMP_CLONE_XLAT;
+		kdump_ctx_t *ctx = kdump_new(), *clone;
+		kdump_num_t num = 0;
+		const char *text = "";
+
+		WORKS(kdump_open_fd(ctx, fd));
+		WORKS(kdump_set_string_attr(ctx, KDUMP_ATTR_OSTYPE, "linux"));
+		clone = kdump_clone(ctx, flags[i]);
+		CHECK(clone && kdump_get_string_attr(clone, KDUMP_ATTR_OSTYPE, &text) == KDUMP_OK);
+		CHECK(same(text, "linux"));
+		CHECK(kdump_set_string_attr(clone, KDUMP_ATTR_OSTYPE, "xen") == KDUMP_OK);
+		WORKS(kdump_get_string_attr(ctx, KDUMP_ATTR_OSTYPE, &text));
+		CHECK(same(text, own ? "linux" : "xen"));
+		CHECK(kdump_set_number_attr(clone, "cache.size", 77) == KDUMP_OK);
+		WORKS(kdump_get_number_attr(ctx, "cache.size", &num));
+		CHECK(num == 77);
+		kdump_free(i & 1 ? ctx : clone);
+		kdump_free(i & 1 ? clone : ctx);
+	}
+	close(fd);
+}
+
 /* ----- libaddrxlat ------------------------------------------------------- */
 
 static void test_maps(void)
@@ -666,6 +751,8 @@ static void test_steps(void)
 
 static void test_names(void)
 {
+	int i, unknown = 0;
+
 	CHECK(same(addrxlat_strerror(ADDRXLAT_ERR_NOMETH), "No translation method"));
 	CHECK(same(addrxlat_strerror((addrxlat_status)-1), "Unknown error"));
 	CHECK(same(addrxlat_addrspace_name(ADDRXLAT_NOADDR), "NOADDR"));
@@ -676,6 +763,15 @@ static void test_names(void)
 	CHECK(addrxlat_pte_format("") == -1);
 	CHECK(addrxlat_pteval_shift(ADDRXLAT_PTE_IA32) == 2);
 	CHECK(addrxlat_pteval_shift(ADDRXLAT_PTE_NONE) == -1);
+	CHECK(addrxlat_pteval_shift(ADDRXLAT_PTE_RISCV32) == -1);
+	CHECK(addrxlat_pteval_shift(ADDRXLAT_PTE_RISCV64) == 3);
+	for (i = 0; i < 14; ++i)
+		CHECK(addrxlat_pte_format(addrxlat_pte_format_name((addrxlat_pte_format_t)i)) == i);
+	/* This library has formats from 256 on, which clients do not know. */
+	for (i = 14; i < 600; ++i)
+		unknown += addrxlat_pte_format_name((addrxlat_pte_format_t)i) ||
+			   addrxlat_pteval_shift((addrxlat_pte_format_t)i) != -1;
+	CHECK(unknown == 0);
 }
 
 int main(int argc, char **argv)
@@ -692,6 +788,8 @@ int main(int argc, char **argv)
 	test_steps();
 	test_names();
 	test_dump(argv[1]);
+	test_split(argv[1]);
+	test_clone_flags(argv[1]);
 	printf("%u checks, %u failures\n", checks, failures);
 	return failures ? 1 : 0;
 }

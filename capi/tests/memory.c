@@ -105,6 +105,11 @@ int main(void)
 	CHECK(strlen(kdump_get_err(dump)) == 159);
 	CHECK(kdump_get_err(dump)[0] == '<');
 	CHECK(!strcmp(kdump_get_err(dump) + 59, text));
+	refuse = 1;
+	CHECK(!kdump_clone(dump, 0));
+	CHECK(!kdump_clone(dump, KDUMP_CLONE_XLAT));
+	refuse = 0;
+	CHECK(strlen(kdump_get_err(dump)) == 159);
 	kdump_free(dump);
 
 	/* New objects are NULL. */
@@ -112,6 +117,7 @@ int main(void)
 	CHECK(!addrxlat_ctx_new());
 	CHECK(!addrxlat_map_new());
 	CHECK(!addrxlat_sys_new());
+	CHECK(!kdump_new());
 	refuse = 0;
 
 	/* Maps stay as they were; and can be looked at while they change. */

@@ -39,10 +39,21 @@ pub extern "C" fn addrxlat_addrspace_name(space: c_int) -> *const c_char {
     entry!(ptr::null(), { static_text(AddrSpace(space).name(), &NAMES) })
 }
 
+/// The last format of the header. Others of this library have numbers only:
+/// tables are walked by them, but clients do not know what they are.
+const LAST_FORMAT: c_int = 13;
+/// `ADDRXLAT_PTE_RISCV32`: clients know that it has no size.
+const RISCV32: c_int = 12;
+
 /// log2 of the size of an entry of a page table, or -1.
 #[unsafe(no_mangle)]
 pub extern "C" fn addrxlat_pteval_shift(format: c_int) -> c_int {
-    entry!(-1, { PteFormat::from_code(format).pteval_shift().map_or(-1, |shift| shift as c_int) })
+    entry!(-1, {
+        if format > LAST_FORMAT || format == RISCV32 {
+            return -1;
+        }
+        PteFormat::from_code(format).pteval_shift().map_or(-1, |shift| shift as c_int)
+    })
 }
 
 /// The number of a format of page-table entries, or -1.
@@ -54,14 +65,13 @@ pub unsafe extern "C" fn addrxlat_pte_format(name: *const c_char) -> c_int {
     entry!(-1, {
         // SAFETY: as above.
         let name = unsafe { memory::text(name) }.unwrap_or_default();
-        PteFormat::from_name(name).map_or(-1, PteFormat::code)
+        PteFormat::from_name(name).map(PteFormat::code).filter(|code| *code <= LAST_FORMAT).unwrap_or(-1)
     })
 }
 
 /// The name of a format of page-table entries, or NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn addrxlat_pte_format_name(format: c_int) -> *const c_char {
-    // Those of the header; other formats of this library have numbers only.
     const NAMES: [&core::ffi::CStr; 14] = [
         c"none",
         c"pfn32",

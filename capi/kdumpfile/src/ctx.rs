@@ -22,6 +22,9 @@ const ERROR_SIZE: usize = 160;
 /// `KDUMP_CLONE_XLAT`.
 const CLONE_XLAT: c_ulong = 1;
 
+/// More than a new context takes (18 KiB, by mallinfo), or a clone (14 KiB).
+const MEMORY_OF_NEW: usize = 64 << 10;
+
 /// `kdump_get_symbol_val_fn`.
 pub type SymbolFn = unsafe extern "C" fn(ctx: *mut Ctx, name: *const c_char, val: *mut u64) -> KStatus;
 
@@ -131,6 +134,9 @@ impl Asked {
 #[unsafe(no_mangle)]
 pub extern "C" fn kdump_new() -> *mut Ctx {
     entry!(ptr::null_mut(), {
+        if !memory::is_there(MEMORY_OF_NEW) {
+            return ptr::null_mut();
+        }
         let dump = Context::new();
         dump.set_opener(Shared::new(Descriptors));
         let family = Family::new(&dump);
@@ -147,6 +153,9 @@ pub unsafe extern "C" fn kdump_clone(orig: *const Ctx, flags: c_ulong) -> *mut C
     entry!(ptr::null_mut(), {
         // SAFETY: as above.
         let Some(original) = (unsafe { orig.as_ref() }) else { return ptr::null_mut() };
+        if !memory::is_there(MEMORY_OF_NEW) {
+            return ptr::null_mut();
+        }
         let split = flags & CLONE_XLAT != 0;
         let dump = original.dump.clone_with(CloneOptions::new().own_translation(split));
         let translation = original.translation.for_clone(&dump, split);

@@ -30,6 +30,17 @@ pub fn copy(bytes: &[u8]) -> *mut u8 {
     }
 }
 
+/// Whether there is memory for `size` bytes: Rust ends the program when there is
+/// none for its own objects, so whoever is about to make some looks before.
+pub fn is_there(size: usize) -> bool {
+    // SAFETY: any size may be asked for; the memory is not used.
+    unsafe {
+        let block = core::hint::black_box(libc::malloc(size));
+        libc::free(block);
+        !block.is_null()
+    }
+}
+
 /// The text at `text`, if it is one (not NULL, and UTF-8).
 ///
 /// # Safety
