@@ -9,12 +9,26 @@ use crate::source::Shy;
 /// How much of the unpacked file is compared.
 const COMPARED: usize = 1 << 20;
 
+/// What the kinds of archives are numbered by: bits 0, 1, 4 and 5 of an input's
+/// first byte. Any other number has the kind detected.
+const KINDS: [Option<Archive>; 9] = [
+    Some(Archive::Lz4),
+    Some(Archive::Zstd),
+    Some(Archive::Gzip),
+    None,
+    Some(Archive::Xz),
+    Some(Archive::Bzip2),
+    Some(Archive::Lzop),
+    Some(Archive::Snappy),
+    Some(Archive::Zlib),
+];
+
 /// Byte 0: the kind of archive (or any, to be detected), and how it is stored.
 pub fn run_archive(data: &[u8]) {
     let mut input = Input(data);
     let options = input.byte();
-    let kinds = [Archive::Lz4, Archive::Zstd, Archive::Gzip];
-    let Some(kind) = kinds.get(usize::from(options & 3)).copied() else {
+    let number = options & 3 | options >> 2 & 12;
+    let Some(kind) = KINDS.get(usize::from(number)).copied().flatten() else {
         let set = FileSet::open(vec![source(input.0, options)], Vec::new(), policy());
         if let Ok(set) = set {
             let mut buf = [0; 100];
