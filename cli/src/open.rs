@@ -9,6 +9,7 @@ use kdumpfile::sync::Shared;
 use kdumpfile::{Bitmap, Context, Error, Space, Status};
 
 use crate::failure::{Failure, Result};
+use crate::progress::Unpacking;
 use crate::raw::{self, RawImage};
 
 /// Names the built-in sample in the place of a file.
@@ -44,6 +45,7 @@ pub fn open(files: &[PathBuf], images: &[RawImage]) -> Result<Dump> {
     let context = Context::new();
     let files = &raw::files(files, images)?[..];
     raw::prepare(&context, images).map_err(|error| Failure::Usage(error.to_string()))?;
+    context.watch_unpacking(Some(Shared::new(Unpacking::default())));
     let mut opened = context.open_paths(files);
     let pair;
     let mut files = files;
@@ -57,6 +59,7 @@ pub fn open(files: &[PathBuf], images: &[RawImage]) -> Result<Dump> {
         files = &pair;
         opened = context.open_paths(files);
     }
+    context.watch_unpacking(None);
     match opened {
         Ok(()) => {
             let sizes = files.iter().filter_map(|file| Some(fs::metadata(file).ok()?.len()));

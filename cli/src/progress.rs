@@ -1,9 +1,11 @@
 //! A progress bar for work that takes long, on a terminal only.
 
 use std::io::IsTerminal;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use kdumpfile::io::Watch;
 
 /// Work that ends sooner gets no bar.
 const PATIENCE: Duration = Duration::from_millis(700);
@@ -45,5 +47,20 @@ impl Drop for Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// A bar for the unpacking of an archive.
+#[derive(Default)]
+pub struct Unpacking(Mutex<Option<Progress>>);
+
+impl Watch for Unpacking {
+    fn unpacked(&self, done: u64, total: Option<u64>) {
+        let (Some(total), Ok(mut progress)) = (total, self.0.lock()) else { return };
+        // The archive of another file, or a block of this one.
+        if progress.as_ref().is_some_and(|progress| progress.total != total) {
+            *progress = None;
+        }
+        progress.get_or_insert_with(|| Progress::new(total)).set(done);
     }
 }

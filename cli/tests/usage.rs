@@ -98,11 +98,11 @@ fn what_is_no_dump_gets_an_advice() {
 
 #[test]
 fn an_archive_that_must_be_unpacked_says_how() {
-    // The header of an xz stream with CRC64.
-    let xz = file("packed.xz", b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4\x46\x02\0\x21\x01");
-    let done = run(&["info".as_ref(), xz.as_os_str()]);
+    // A zstd frame that needs a dictionary.
+    let packed = file("packed.zst", b"\x28\xb5\x2f\xfd\x01\x38\x07\x01\0\0");
+    let done = run(&["info".as_ref(), packed.as_os_str()]);
     assert_eq!(done.code, Some(1));
-    assert!(done.stderr.contains("packed.xz") && done.stderr.contains("unxz"), "{}", done.stderr);
+    assert!(done.stderr.contains("packed.zst") && done.stderr.contains("zstd -d"), "{}", done.stderr);
 }
 
 #[test]

@@ -35,7 +35,7 @@ use crate::attr::{AttrEntry, AttrRef, AttrType, Attributes, Bitmap, Blob, Value}
 use crate::dump::{Dump, OpenDescriptor, PageBuffers, Snapshot, Translation};
 use crate::error::{Error, Result, ResultExt, Status};
 use crate::format::{Address, FORMATS, FormatRow, Packing, Space, Spaces};
-use crate::io::Source;
+use crate::io::{Source, Watch};
 use crate::sync::{Counted, Fault, Shared, broken};
 use crate::xlat::{Ctx, System};
 
@@ -199,6 +199,12 @@ impl Context {
     /// Without an opener those attributes open nothing.
     pub fn set_opener(&self, opener: Shared<dyn OpenDescriptor>) {
         self.dump.set_opener(opener);
+    }
+
+    /// Has `watch` told how far the unpacking of an archive is, while it is being
+    /// opened and later, for this context and its clones; `None` ends that.
+    pub fn watch_unpacking(&self, watch: Option<Shared<dyn Watch>>) {
+        self.dump.watch_unpacking(watch);
     }
 
     /// Names the files of the set in messages; `None` removes a name.

@@ -31,7 +31,7 @@ use crate::attr::{
 use crate::cache::PageCache;
 use crate::error::{Error, Result, ResultExt, Status};
 use crate::format::{FORMATS, Format, FormatRow, Opening, Spaces, raw};
-use crate::io::{FileSet, MmapPolicy, Source};
+use crate::io::{FileSet, MmapPolicy, Source, Watch};
 use crate::sync::{Counter, Fault, Lock, MaybeSend, MaybeSync, Nesting, Shared, broken};
 
 pub(crate) use block::PageBuffers;
@@ -167,6 +167,10 @@ impl Dump {
         // The old one goes away unlocked: it may run code of the user.
         let old = self.opener.lock().replace(opener);
         drop(old);
+    }
+
+    pub fn watch_unpacking(&self, watch: Option<Shared<dyn Watch>>) {
+        self.policy.set_watch(watch);
     }
 
     /// Sets an attribute on behalf of the user. Returns the operating system

@@ -78,7 +78,9 @@ impl MmapPolicy {
 
     /// Has `watch` told how far unpacking is from now on, or nobody.
     pub fn set_watch(&self, watch: Option<Shared<dyn Watch>>) {
-        *self.watch.write() = watch;
+        // The old one goes away unlocked: it may run code of the user.
+        let old = core::mem::replace(&mut *self.watch.write(), watch);
+        drop(old);
     }
 
     /// Tells who wants to know.
