@@ -71,7 +71,7 @@ for target in x86_64-unknown-none thumbv7em-none-eabihf; do
         echo "bare: target $target is not installed, so the library was not built for it"
         continue
     fi
-    for features in "" archive,embedded-io,embedded-storage spin-threads; do
+    for features in "" archive-xz,embedded-io,embedded-storage spin-threads; do
         # The counters of that feature are atomics of 64 bits.
         [ "$features$target" != spin-threadsthumbv7em-none-eabihf ] || continue
         cargo build -q --locked --release -p kdumpfile --no-default-features --features "$features" \

@@ -6,7 +6,7 @@
 mod archive_support;
 
 use archive_support::*;
-use kdumpfile::io::{Archive, FileSet, MmapPolicy, ReadAt, STREAM_MAX, Source, Watch};
+use kdumpfile::io::{Archive, FileSet, MmapPolicy, ReadAt, Source, Watch};
 use kdumpfile::sync::Shared;
 use kdumpfile::{Result, Status};
 use kdumpfile_testkit::alloc::Counting;
@@ -302,7 +302,7 @@ fn an_xz_block_is_kept_up_to_a_limit_and_believed_as_far_as_it_unpacks() {
     let content = content(300_000);
     let Some(archive) = made(&["xz", "-c", "-C", "crc32"], &content) else { return };
     check(&xz_that_claims(&archive, 300_000), Archive::Xz, &content);
-    let limit = u64::from(STREAM_MAX);
+    let limit = u64::from(kdumpfile::io::STREAM_MAX);
     assert_eq!(refused(&xz_that_claims(&archive, 1 << 40)).0, Status::Corrupt);
     // A whole segment is there.
     let content = vec![0; 3 * MIB];

@@ -69,34 +69,29 @@ impl Inflate {
         }
         let mut input = buffer(INPUT)?;
         let begin = self.pos;
-        let end = 'stream: loop {
+        let zlib = inflate_flags::TINFL_FLAG_PARSE_ZLIB_HEADER | inflate_flags::TINFL_FLAG_COMPUTE_ADLER32;
+        let flags =
+            inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF | if self.zlib { zlib } else { 0 };
+        let end = loop {
             let got = read_full(source, self.pos, &mut input)?;
-            let mut rest = input.get(..got).unwrap_or(&[]);
-            loop {
-                let more = if got == INPUT { inflate_flags::TINFL_FLAG_HAS_MORE_INPUT } else { 0 };
-                let zlib =
-                    inflate_flags::TINFL_FLAG_PARSE_ZLIB_HEADER | inflate_flags::TINFL_FLAG_COMPUTE_ADLER32;
-                let flags = inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF
-                    | more
-                    | if self.zlib { zlib } else { 0 };
-                let (status, used, made) = decompress(&mut self.state, rest, &mut out, done, flags);
-                rest = rest.get(used..).unwrap_or(&[]);
-                self.pos += used as u64;
-                done += made;
-                match status {
-                    TINFLStatus::Done => break 'stream true,
-                    TINFLStatus::HasMoreOutput => break 'stream false,
-                    // Empty blocks take input and give nothing.
-                    TINFLStatus::NeedsMoreInput if self.pos - begin > 2 * u64::from(UNIT_MAX) => {
-                        return Err(self.wrong());
-                    }
-                    TINFLStatus::NeedsMoreInput if got == INPUT && used > 0 => break,
-                    TINFLStatus::NeedsMoreInput | TINFLStatus::FailedCannotMakeProgress => {
-                        return Err(cut_off(self.pos));
-                    }
-                    TINFLStatus::Adler32Mismatch => return Err(self.wrong_check()),
-                    _ => return Err(self.wrong()),
+            let more = if got == INPUT { inflate_flags::TINFL_FLAG_HAS_MORE_INPUT } else { 0 };
+            let from = input.get(..got).unwrap_or(&[]);
+            let (status, used, made) = decompress(&mut self.state, from, &mut out, done, flags | more);
+            self.pos += used as u64;
+            done += made;
+            match status {
+                TINFLStatus::Done => break true,
+                TINFLStatus::HasMoreOutput => break false,
+                // Empty blocks take input and give nothing.
+                TINFLStatus::NeedsMoreInput if self.pos - begin > 2 * u64::from(UNIT_MAX) => {
+                    return Err(self.wrong());
                 }
+                TINFLStatus::NeedsMoreInput if got == INPUT && used > 0 => {}
+                TINFLStatus::NeedsMoreInput | TINFLStatus::FailedCannotMakeProgress => {
+                    return Err(cut_off(self.pos));
+                }
+                TINFLStatus::Adler32Mismatch => return Err(self.wrong_check()),
+                _ => return Err(self.wrong()),
             }
         };
         out.truncate(done);

@@ -93,7 +93,7 @@ fn length(source: &Source) -> Result<u64> {
 
 /// Where the stream ends behind which there are zeroes up to `end`.
 fn without_padding(source: &Source, mut end: u64) -> Result<Option<u64>> {
-    while end % 4 == 0 && end >= HEADER + FOOTER {
+    while end.is_multiple_of(4) && end >= HEADER + FOOTER {
         let (word, _) = peek::<4>(source, end - 4)?;
         if word != [0; 4] {
             return Ok(Some(end));
