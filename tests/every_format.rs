@@ -31,7 +31,9 @@ use kdumpfile_testkit::s390dump::{Packing, S390Builder};
 use kdumpfile_testkit::sadump::{SadumpBuilder, SmramState, Variant};
 use kdumpfile_testkit::vmware::{VmwareBuilder, VmwareCpu};
 use kdumpfile_testkit::vmware_guest::GuestBuilder;
+use kdumpfile_testkit::windows::WindowsBuilder;
 use kdumpfile_testkit::xc_core::XcCoreBuilder;
+use kdumpfile_testkit::xc_save::{NO_PAGE, XcSaveBuilder};
 use support::failure;
 
 #[global_allocator]
@@ -332,6 +334,30 @@ fn xc_cores() -> Vec<Sample> {
     samples
 }
 
+fn xc_saves() -> Vec<Sample> {
+    let pfns = [0, 1, 9, 600];
+    let save = |word: usize| {
+        let page = |pfn: u64, number: u64| (0, pfn, page_bytes(number));
+        let save = XcSaveBuilder::new(word, 700).batch(&[page(0, 0), page(1, 77), page(9, 9)]).marker(-1);
+        let save = save.batch(&[page(1, 1), (NO_PAGE, 5, vec![]), page(600, 600)]).missing(&[3]);
+        save.cpu(&vec![7; if word == 4 { 2800 } else { 5168 }]).build()
+    };
+    [4, 8].map(|word| Sample::new("xc_save", format!("{word}"), &pfns, save(word))).into()
+}
+
+fn windows() -> Vec<Sample> {
+    let pfns = [1, 2, 3, 0x100];
+    let memory = |pfns: &[u64]| -> Vec<u8> { pfns.iter().flat_map(|pfn| page_bytes(*pfn)).collect() };
+    let runs =
+        |bits| WindowsBuilder::new(bits).run(1, 3, &memory(&pfns[..3])).run(0x100, 1, &memory(&pfns[3..]));
+    let mut bitmap = vec![0; 0x21];
+    (bitmap[0], bitmap[0x20]) = (0b1110, 1);
+    let mapped = WindowsBuilder::new(64).kind(5).bitmap(b"FDMPDUMP", 0x101, &bitmap, &memory(&pfns));
+    [("64", runs(64)), ("32", runs(32)), ("bitmap", mapped)]
+        .map(|(what, dump)| Sample::new("windows", what, &pfns, dump.build()))
+        .into()
+}
+
 fn vmwares() -> Vec<Sample> {
     let cpu = VmwareCpu {
         general: [0xffff_8880_0000_1000; 16],
@@ -381,7 +407,9 @@ fn samples() -> Vec<(&'static str, Vec<Sample>)> {
     let all = [
         elves(),
         streams(),
+        xc_saves(),
         xc_cores(),
+        windows(),
         diskdumps(),
         lkcds(),
         s390dumps(),
@@ -427,7 +455,7 @@ fn formats_are_probed_in_the_order_of_the_c_library_and_then_in_ours() {
     assert_eq!(names[..11], of_the_c_library);
     assert_eq!(names[11..], ["lime", "vmware", "vmware_guest", "xl_save", "windows"]);
     let refused: Vec<&str> = FORMATS.iter().filter(|row| !row.reads).map(|row| row.name).collect();
-    assert_eq!(refused, ["xc_save", "mclxcd", "xl_save", "windows"]);
+    assert_eq!(refused, ["mclxcd", "xl_save"]);
 }
 
 /// `KDUMPFILE_SAMPLES` names a folder where the files are kept for other

@@ -127,10 +127,7 @@ fn read(
     let ram = &mut stream.ram;
     let block = String::from(ram.names().next().unwrap_or_default());
     let machine_name = stream.machine.as_deref().or(domain.machine.as_deref());
-    let told = Told {
-        below: facts.number("file.qemu.below_4g"),
-        above: facts.number("file.qemu.above_4g"),
-    };
+    let told = Told { below: facts.number("file.qemu.below_4g"), above: facts.number("file.qemu.above_4g") };
     let machine = Machine::new(machine_name, ram.size(), &block, told)?;
     let extents = Shared::new(Extents::new(ram.extents(|offset| machine.place(offset))?)?);
 
