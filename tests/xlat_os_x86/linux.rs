@@ -290,20 +290,8 @@ fn root_that_is_not_stored_by_its_virtual_address_is_found_in_memory() {
 }
 
 #[test]
-fn cr3_goes_before_the_symbols_of_the_root() {
-    let machine = kernel(4, 0xffff_8880_0000_0000, TEXT).register("cr3", 0x180_0000);
-    let (.., lines) = set_up(&machine, &with_base(TEXT), Peer::Same);
-    assert_eq!(special(&lines).len(), 2);
-    assert_eq!(only(&lines, &["PGT"]), ["PGT pgt 1 1:1800000 0 x86_64:12,9,9,9,9"]);
-    // Not if it leads to what are no page tables of the kernel.
-    let machine = kernel(4, 0xffff_8880_0000_0000, TEXT).register("cr3", 0x3_0000);
-    let (.., lines) = set_up(&machine, &with_base(TEXT), Peer::Less);
-    assert_eq!(special(&lines).len(), 2);
-    assert_eq!(only(&lines, &["PGT"]), ["PGT pgt 1 2:ffffffff81800000 0 x86_64:12,9,9,9,9"]);
-}
-
-#[test]
 fn cr3_helps_when_the_symbol_of_the_root_is_out_of_reach() {
+    // Version 0.5.1 of the peer takes CR3 first, so it comes to the same.
     let machine = kernel(4, 0xffff_8880_0000_0000, TEXT).register("cr3", 0x180_0000);
     let (.., lines) = set_up(&machine, &x86_64(), Peer::Same);
     assert_eq!(special(&lines).len(), 2);

@@ -73,7 +73,9 @@ pub(super) fn init(setup: &mut Setup<'_>) -> Result<()> {
             _ => {}
         }
     }
-    text::init(setup)?;
+    if !text::init(setup)? && !from_cr3 {
+        try_cr3(setup)?;
+    }
     super::text_defaults_to_page_tables(setup);
     direct_mapping(setup, from_cr3)
 }
@@ -93,30 +95,43 @@ pub(super) fn is_consistent(setup: &Setup<'_>) -> Result<bool> {
     Ok(setup.vtop_pgt(phys.wrapping_sub(offset))? == phys)
 }
 
-/// The symbols of the kernel's own page tables.
-const SYMBOLS: [RootSource; 3] = [
-    RootSource::Symbol("init_top_pgt"),
-    RootSource::Symbol("init_level4_pgt"),
-    // The same by the name that all architectures have for it.
-    RootSource::Symbol("swapper_pg_dir"),
-];
-
-/// Finds the root, unless it is given. Returns whether it comes from CR3, which
-/// goes first: it also has the memory of the process that ran.
+/// Finds the root, unless it is given. Returns whether it comes from CR3.
 fn find_root(setup: &mut Setup<'_>) -> Result<bool> {
+    const SOURCES: [RootSource; 4] = [
+        RootSource::Symbol("init_top_pgt"),
+        RootSource::Symbol("init_level4_pgt"),
+        RootSource::Register("cr3"),
+        // The same by the name that all architectures have for it.
+        RootSource::Symbol("swapper_pg_dir"),
+    ];
     let mut from_cr3 = false;
-    if setup.root(MethodIndex::PGT).space == AddrSpace::NOADDR {
-        let mut root = setup.find_root(&[RootSource::Register("cr3")])?;
-        from_cr3 = root.is_some();
-        if root.is_none() {
-            root = setup.find_root(&SYMBOLS)?;
-        }
-        if let Some(root) = root {
-            setup.change_table(MethodIndex::PGT, |table| table.root = root);
-        }
+    if setup.root(MethodIndex::PGT).space == AddrSpace::NOADDR
+        && let Some(root) = setup.find_root(&SOURCES)?
+    {
+        setup.change_table(MethodIndex::PGT, |table| table.root = root);
+        from_cr3 = root.space == AddrSpace::MACHPHYS;
     }
     super::round_root(setup);
     Ok(from_cr3)
+}
+
+/// Tries CR3 when nothing can be read from a root that a symbol tells; if that
+/// finds nothing either, the root stays.
+///
+/// A symbol is an address in the text, and out of reach as long as the offset of
+/// the text is not known.
+fn try_cr3(setup: &mut Setup<'_>) -> Result<()> {
+    let root = setup.root(MethodIndex::PGT);
+    let given = setup.options.root.is_some_and(|root| root.space != AddrSpace::NOADDR);
+    if given || root.space != AddrSpace::KVIRT {
+        return Ok(());
+    }
+    let Some(cr3) = setup.paging_register("cr3")? else { return Ok(()) };
+    setup.change_table(MethodIndex::PGT, |table| table.root = FullAddr::machphys(cr3 & !mask(12)));
+    if !text::init(setup)? {
+        setup.change_table(MethodIndex::PGT, |table| table.root = root);
+    }
+    Ok(())
 }
 
 /// A paravirtualised Xen domain: page tables hold machine addresses.
@@ -187,9 +202,6 @@ fn direct_mapping(setup: &mut Setup<'_>, from_cr3: bool) -> Result<()> {
     let mut window = window_in_tables(setup)?;
     if window.is_none() && from_cr3 {
         window = window_in_kernel_half(setup)?;
-        if window.is_none() {
-            window = window_in_kernel_tables(setup)?;
-        }
     }
     let window = window.or_else(|| window_by_version(setup));
     // The guess was as good as its purpose.
@@ -221,25 +233,6 @@ fn window_in_kernel_half(setup: &mut Setup<'_>) -> Result<Option<Window>> {
     } else {
         setup.change_table(MethodIndex::PGT, |table| table.root = root);
     }
-    Ok(window)
-}
-
-/// The same in the kernel's own page tables, if CR3 leads to others: those of
-/// firmware, or tables that were left out of the dump.
-fn window_in_kernel_tables(setup: &mut Setup<'_>) -> Result<Option<Window>> {
-    let root = setup.root(MethodIndex::PGT);
-    let Some(symbol) = setup.find_root(&SYMBOLS)? else { return Ok(None) };
-    let text = setup.sys.method(MethodIndex::KTEXT).cloned();
-    let map = setup.sys.map(MapIndex::KvPhys).cloned();
-    setup.change_table(MethodIndex::PGT, |table| table.root = symbol);
-    super::round_root(setup);
-    let window = if text::init(setup)? { window_in_tables(setup)? } else { None };
-    if window.is_none() {
-        setup.change_table(MethodIndex::PGT, |table| table.root = root);
-        setup.sys.set_method(MethodIndex::KTEXT, text.unwrap_or(Method::NONE));
-        setup.sys.set_map(MapIndex::KvPhys, map);
-    }
-    super::text_defaults_to_page_tables(setup);
     Ok(window)
 }
 
