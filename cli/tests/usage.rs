@@ -84,7 +84,7 @@ fn what_is_no_dump_gets_an_advice() {
     for (path, said) in [
         (&empty, "is empty"),
         (&folder, "is a folder"),
-        (&noise, "recognised only: xc_save, mclxcd, xl_save, windows"),
+        (&noise, "recognised only: mclxcd, xl_save"),
     ] {
         let done = run(&["info".as_ref(), path.as_os_str()]);
         assert_eq!(done.code, Some(1), "{}", done.stderr);

@@ -236,7 +236,7 @@ impl Header {
 }
 
 /// The longest description of a domain that is looked at.
-const MAX_XML: u32 = 16 << 20;
+const MAX_XML: u32 = 1 << 20;
 
 /// What libvirt's description of the domain says.
 #[derive(Default)]
