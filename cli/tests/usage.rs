@@ -81,11 +81,9 @@ fn what_is_no_dump_gets_an_advice() {
     let empty = file("empty", b"");
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let noise = file("noise", &[0x5a; 8192]);
-    for (path, said) in [
-        (&empty, "is empty"),
-        (&folder, "is a folder"),
-        (&noise, "recognised only: mclxcd, xl_save"),
-    ] {
+    for (path, said) in
+        [(&empty, "is empty"), (&folder, "is a folder"), (&noise, "recognised only: mclxcd, xl_save")]
+    {
         let done = run(&["info".as_ref(), path.as_os_str()]);
         assert_eq!(done.code, Some(1), "{}", done.stderr);
         let mut lines = done.stderr.lines();

@@ -1,4 +1,4 @@
-//! xz files (https://tukaani.org/xz/xz-file-format.txt).
+//! xz files (<https://tukaani.org/xz/xz-file-format.txt>).
 //!
 //! ```text
 //! stream:  FD 37 7A 58 5A 00 | 2 flags | u32 CRC-32 | blocks | index | footer
