@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kdumpfile::io::Source;
@@ -18,12 +17,6 @@ use support::*;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting::new();
-
-static TURN: Mutex<()> = Mutex::new(());
-
-fn turn() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 struct Cost {
     peak: usize,
@@ -46,7 +39,6 @@ fn opened(file: Source) -> (Result<Context>, Cost) {
 
 #[test]
 fn a_file_of_1_kib_that_claims_2_to_the_52_pages_costs_less_than_1_mib() {
-    let _turn = turn();
     for (version, blocks, word_limit) in [
         (6, 2u64, 0x1_0000u64),
         (6, 0xffff_ffff, 0xffff_ffff),
@@ -79,7 +71,6 @@ fn a_file_of_1_kib_that_claims_2_to_the_52_pages_costs_less_than_1_mib() {
 
 #[test]
 fn a_small_stream_that_claims_2_to_the_52_pages_costs_less_than_1_mib() {
-    let _turn = turn();
     let mut file = DiskdumpBuilder::default()
         .patch("bitmap_blocks", 0xffff_ffff)
         .patch("max_mapnr", 0xffff_ffff)
@@ -97,7 +88,6 @@ fn a_small_stream_that_claims_2_to_the_52_pages_costs_less_than_1_mib() {
 
 #[test]
 fn lying_sizes_of_notes_and_texts_cost_little() {
-    let _turn = turn();
     for field in ["note", "vmcoreinfo", "eraseinfo"] {
         for (version, size) in [(6, u64::MAX), (6, 1 << 40), (6, 200 << 20), (3, 1 << 40), (5, 255 << 20)] {
             let file = dump_of([0])
@@ -141,7 +131,6 @@ fn sparse_dump(limit: u64) -> (Sparse, Vec<u64>) {
 
 #[test]
 fn sparse_dumps_of_1_and_16_tib_are_opened_in_little_memory() {
-    let _turn = turn();
     // 32 bytes for 65 536 pages, and twice that while the table grows.
     for (tib, most) in [(1u64, MIB), (16, 4 * MIB)] {
         let limit = (tib << 40) / 4096;
@@ -164,7 +153,6 @@ fn sparse_dumps_of_1_and_16_tib_are_opened_in_little_memory() {
 #[test]
 fn a_sparse_file_of_1_tib_on_disk_is_opened_in_little_memory() {
     use std::io::{Seek, SeekFrom, Write};
-    let _turn = turn();
     let dir = kdumpfile_testkit::peer::scratch_dir("sparse");
     let path = dir.join("vmcore");
     let limit = (1u64 << 40) / 4096;
@@ -207,7 +195,6 @@ fn records(places: impl Iterator<Item = u64>) -> Vec<u8> {
 #[test]
 fn a_million_records_take_at_most_32_bytes_each_and_no_quadratic_time() {
     const RECORDS: u64 = 1_000_000;
-    let _turn = turn();
     let mut shuffled: Vec<u64> = (0..RECORDS).collect();
     Rng::new(4).shuffle(&mut shuffled);
     let half = RECORDS / 2;
@@ -237,7 +224,6 @@ fn a_million_records_take_at_most_32_bytes_each_and_no_quadratic_time() {
 // All records overlap others: the map may be twice as large, but no larger.
 #[test]
 fn a_hundred_thousand_overlapping_records_are_resolved_at_once() {
-    let _turn = turn();
     const RECORDS: u64 = 100_000;
     let mut stream = Flattener::new().without_end_mark().stream(&[]);
     for n in 0..RECORDS {
@@ -257,7 +243,6 @@ fn a_hundred_thousand_overlapping_records_are_resolved_at_once() {
 
 #[test]
 fn a_scan_of_all_pages_keeps_no_more_than_the_page_cache() {
-    let _turn = turn();
     let notes = vmcoreinfo_note(ByteOrder::Little, "OSRELEASE=1\n");
     let dump = open(dump_of(0..600).notes(notes).build());
     set(&dump, "cache.size", 16);

@@ -3,7 +3,6 @@
 #![cfg(all(feature = "std", unix))]
 
 use std::os::unix::fs::FileExt;
-use std::sync::Mutex;
 use std::time::Instant;
 
 use kdumpfile::{Context, Space};
@@ -11,9 +10,6 @@ use kdumpfile_testkit::alloc::Counting;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting::new();
-
-/// The counters belong to one test at a time.
-static ALONE: Mutex<()> = Mutex::new(());
 
 /// Runs `work` and returns its result, the peak and what is still in use, both
 /// in bytes above the start.
@@ -35,7 +31,6 @@ const MIB: usize = 1 << 20;
 
 #[test]
 fn a_file_of_1_kib_that_claims_all_memory_there_is_opens_in_less_than_1_mib() {
-    let _alone = ALONE.lock();
     let bytes = header(5, 1 << 18, u32::MAX, u32::MAX);
     let (dump, peak, _) = measured(|| {
         let dump = Context::new();
@@ -52,7 +47,6 @@ fn a_file_of_1_kib_that_claims_all_memory_there_is_opens_in_less_than_1_mib() {
 
 #[test]
 fn a_sparse_file_opens_fast_and_small() {
-    let _alone = ALONE.lock();
     // Looking at every byte of a hole is slow without optimization.
     let pages: u64 = if cfg!(debug_assertions) { 1 << 28 } else { 1 << 32 };
     let half = (pages / 8 / 4096) as u32;
@@ -88,7 +82,6 @@ fn a_sparse_file_opens_fast_and_small() {
 
 #[test]
 fn a_quarter_of_a_byte_per_page_is_enough_for_the_worst_bitmap() {
-    let _alone = ALONE.lock();
     let pages: u64 = 1 << 24;
     let half = (pages / 8 / 4096) as u32;
     let mut bytes = header(6, 4096, 2 * half, pages as u32);

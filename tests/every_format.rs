@@ -8,7 +8,6 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use kdumpfile::format::FORMATS;
@@ -38,9 +37,6 @@ use support::failure;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting::new();
-
-/// The counters belong to one test at a time.
-static ALONE: Mutex<()> = Mutex::new(());
 
 const MIB: usize = 1 << 20;
 const PAGE: u64 = 4096;
@@ -571,7 +567,6 @@ fn survives(sample: &Sample, files: Vec<Vec<u8>>, what: &str) -> (bool, usize) {
 /// Damages each sample of each format, `times` times a format in all, and at
 /// least 20 times a sample.
 fn damage(seed: u64, times: usize, mut harm: impl FnMut(&mut Rng, &mut Vec<u8>) -> String) {
-    let _alone = ALONE.lock();
     for (format, samples) in samples() {
         let mut rng = Rng::new(seed);
         let (mut opened, mut peak) = (0, 0);

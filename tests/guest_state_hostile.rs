@@ -3,8 +3,6 @@
 
 mod support;
 
-use std::sync::Mutex;
-
 use kdumpfile_testkit::alloc::Counting;
 use kdumpfile_testkit::image::{Rng, page_bytes};
 use kdumpfile_testkit::vmware::{VmwareBuilder, VmwareCpu};
@@ -15,9 +13,6 @@ use support::{page, try_open_set};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting::new();
-
-/// The counters belong to one test at a time.
-static ALONE: Mutex<()> = Mutex::new(());
 
 /// The most bytes that opening and reading may take: the page cache, the
 /// attribute tree and a few copies of the file.
@@ -70,7 +65,6 @@ fn xc_core(word: usize) -> XcCoreBuilder {
 
 #[test]
 fn cut_and_changed_xen_domains_neither_panic_nor_take_much_memory() {
-    let _alone = ALONE.lock();
     for word in [4, 8] {
         torment(0x7863_636f_7265 + word as u64, &[xc_core(word).build()], 5300);
     }
@@ -78,7 +72,6 @@ fn cut_and_changed_xen_domains_neither_panic_nor_take_much_memory() {
 
 #[test]
 fn counts_of_xen_domains_that_go_to_the_limit_take_no_memory() {
-    let _alone = ALONE.lock();
     for (vcpus, pages) in [(u32::MAX, 0x1fff_ffff), (4096, 0x1fff_ffff), (1, u32::MAX / 4)] {
         let header = [(4, vcpus), (8, pages), (16, 24), (20, u32::MAX)];
         let lies = header.into_iter().fold(xc_core(8), |dump, (at, value)| dump.header(at, value));
@@ -100,7 +93,6 @@ fn xc_save(word: usize) -> XcSaveBuilder {
 
 #[test]
 fn cut_and_changed_saved_domains_neither_panic_nor_take_much_memory() {
-    let _alone = ALONE.lock();
     for word in [4, 8] {
         torment(0x7863_7361_7665 + word as u64, &[xc_save(word).build()], 13000);
     }
@@ -108,7 +100,6 @@ fn cut_and_changed_saved_domains_neither_panic_nor_take_much_memory() {
 
 #[test]
 fn counts_of_saved_domains_that_go_to_the_limit_take_no_memory() {
-    let _alone = ALONE.lock();
     let page = [(0, 1, page_bytes(1))];
     let many = XcSaveBuilder::new(8, 1 << 28).batch(&page).list(&[]);
     for lies in [many, xc_save(8).missing_count(u32::MAX), xc_save(8).marker(1024).unended()] {
@@ -119,7 +110,6 @@ fn counts_of_saved_domains_that_go_to_the_limit_take_no_memory() {
 
 #[test]
 fn cut_and_changed_windows_dumps_neither_panic_nor_take_much_memory() {
-    let _alone = ALONE.lock();
     let pages: Vec<u8> = (1..5).flat_map(page_bytes).collect();
     let runs = WindowsBuilder::new(64).run(1, 3, &pages[..3 * 4096]).run(9, 1, &pages[3 * 4096..]);
     torment(0x7769_6e31, &[runs.build()], 0x100);
@@ -147,7 +137,6 @@ fn vmware(magic: u32) -> VmwareBuilder {
 
 #[test]
 fn cut_and_changed_vmware_states_neither_panic_nor_take_much_memory() {
-    let _alone = ALONE.lock();
     let memory: Vec<u8> = (0..4).flat_map(page_bytes).collect();
     let alone = vmware(0xBED2_BED0).block("Memory", &[], 5, &memory).build();
     torment(0x766d_7373, &[alone], 3000);
@@ -156,7 +145,6 @@ fn cut_and_changed_vmware_states_neither_panic_nor_take_much_memory() {
 
 #[test]
 fn counts_of_vmware_states_that_go_to_the_limit_take_no_memory() {
-    let _alone = ALONE.lock();
     let lies = vmware(0xBED2_BED2).number("regionsCount", &[], 4, u32::MAX.into());
     let lies = lies.number("regionSize", &[0], 4, u32::MAX.into()).group("cpu").group_count(u32::MAX);
     let lies = lies.number("cpu:numVCPUs", &[], 8, u64::MAX).number("rax", &[u32::MAX], 8, 1).build();

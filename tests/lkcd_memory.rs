@@ -4,8 +4,6 @@
 
 mod support;
 
-use std::sync::Mutex;
-
 use kdumpfile::Context;
 use kdumpfile_testkit::alloc::Counting;
 use kdumpfile_testkit::diskdump::WordSize;
@@ -15,9 +13,6 @@ use support::*;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting::new();
-
-/// The counters belong to one test at a time.
-static ALONE: Mutex<()> = Mutex::new(());
 
 /// Bytes per record that following all records leaves in use and needs at
 /// its peak.
@@ -46,7 +41,6 @@ const RECORDS: u64 = 1 << 18;
 
 #[test]
 fn pages_in_order_take_9_bytes_each() {
-    let _alone = ALONE.lock();
     for (what, file) in [("ascending", bare(0..RECORDS)), ("descending", bare((0..RECORDS).rev()))] {
         let (used, peak) = cost(what, file, RECORDS as usize);
         assert!(used < 9.0 && peak < 10.0, "{what}: {used} {peak}");
@@ -55,7 +49,6 @@ fn pages_in_order_take_9_bytes_each() {
 
 #[test]
 fn records_in_the_worst_order_take_36_bytes_each() {
-    let _alone = ALONE.lock();
     let scattered = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 12;
     // Fills gaps between full chunks from above, again and again.
     let gaps = |n: u64| ((n / 513) << 33) + if n % 513 == 512 { 1 << 32 } else { n % 513 };
@@ -72,7 +65,6 @@ fn records_in_the_worst_order_take_36_bytes_each() {
 
 #[test]
 fn opening_takes_no_memory_for_what_records_and_headers_claim() {
-    let _alone = ALONE.lock();
     let mut builder = LkcdBuilder::new(9, WordSize::Bits64, ByteOrder::Little)
         .patch("dh_num_pages", u32::MAX.into())
         .patch("dh_header_size", u32::MAX.into())

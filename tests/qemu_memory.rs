@@ -3,8 +3,6 @@
 
 mod support;
 
-use std::sync::Mutex;
-
 use kdumpfile::Context;
 use kdumpfile_testkit::alloc::Counting;
 use kdumpfile_testkit::endian::ByteOrder;
@@ -14,9 +12,6 @@ use support::*;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting::new();
-
-/// The counters belong to one test at a time.
-static ALONE: Mutex<()> = Mutex::new(());
 
 const SIZE: usize = 4096;
 
@@ -47,7 +42,6 @@ fn truncated_and_changed_streams_neither_panic_nor_take_much_memory() {
     let pages = [(3, guest_page(3, SIZE))];
     let map = mapped("pc-q35-9.0", "pc.ram", 64 * SIZE as u64, &pages, 0, 0);
     let device_state = bare.len() as u64 - 1300;
-    let _alone = ALONE.lock();
     let ((), peak, _) = ALLOCATOR.measure(|| {
         for file in [&bare, &image] {
             for _ in 0..100 {
@@ -76,7 +70,6 @@ fn a_stream_that_claims_exabytes_takes_no_memory() {
     let huge = 1 << 60;
     let records = Records::default().fill(0, Some("pc.ram"), 1).fill(huge - 0x1000, None, 2);
     let file = stream(&[("pc.ram", huge)], records);
-    let _alone = ALONE.lock();
     let (dump, peak, _) = ALLOCATOR.measure(|| open(file));
     assert_eq!(stored(&dump).len(), 2);
     println!("peak {peak} bytes");
@@ -90,7 +83,6 @@ fn a_page_that_is_sent_over_and_over_takes_the_memory_of_one() {
         records = records.fill(n % 4 * 0x2000, None, n as u8);
     }
     let file = stream(&[("pc.ram", 0x10000)], records);
-    let _alone = ALONE.lock();
     let (dump, peak, _) = ALLOCATOR.measure(|| open(file));
     for page_number in 0..4 {
         assert_eq!(page(&dump, 2 * page_number).unwrap()[0], (399_996 + page_number) as u8);

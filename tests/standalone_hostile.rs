@@ -4,7 +4,6 @@
 
 mod support;
 
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use kdumpfile::{Context, Status};
@@ -16,9 +15,6 @@ use support::*;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting::new();
-
-/// The counters belong to one test at a time.
-static ALONE: Mutex<()> = Mutex::new(());
 
 const MIB: usize = 1 << 20;
 const PFNS: [u64; 8] = [0, 1, 2, 9, 64, 65, 66, 200];
@@ -81,7 +77,6 @@ fn bounded<T>(what: &str, most: usize, work: impl FnOnce() -> T) -> T {
 
 #[test]
 fn files_that_are_cut_off_anywhere_never_panic() {
-    let _alone = ALONE.lock();
     for (what, files, headers) in dumps() {
         let seed = 0x5eed + headers as u64;
         println!("{what}: seed {seed:#x}");
@@ -102,7 +97,6 @@ fn files_that_are_cut_off_anywhere_never_panic() {
 
 #[test]
 fn files_with_wrong_bits_never_panic() {
-    let _alone = ALONE.lock();
     for (what, files, headers) in dumps() {
         let seed = 0xb175 + headers as u64;
         println!("{what}: seed {seed:#x}");
@@ -133,7 +127,6 @@ fn files_with_wrong_bits_never_panic() {
 
 #[test]
 fn a_small_sadump_that_claims_everything_takes_little() {
-    let _alone = ALONE.lock();
     let claims = [
         ("max_mapnr_64", u64::MAX),
         ("bitmap_blocks", u64::MAX),
@@ -161,7 +154,6 @@ fn a_small_sadump_that_claims_everything_takes_little() {
 
 #[test]
 fn cpu_states_of_a_sparse_file_take_time_for_no_more_than_linux_has() {
-    let _alone = ALONE.lock();
     let (file, layout) = SadumpBuilder::new(Variant::Single)
         .pages([(0, page_bytes(0))])
         .cpus([SmramState::unused()])
@@ -182,7 +174,6 @@ fn cpu_states_of_a_sparse_file_take_time_for_no_more_than_linux_has() {
 
 #[test]
 fn a_small_extended_dump_that_claims_everything_takes_little() {
-    let _alone = ALONE.lock();
     let bytes: Vec<u8> = (0..4).flat_map(page_bytes).collect();
     let builder = S390Builder::extended(bytes.len()).segment(0, bytes, Packing::Zlib);
     for (field, value) in [
