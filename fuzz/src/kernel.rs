@@ -189,6 +189,14 @@ pub fn run_xlat_vmcoreinfo(data: &[u8]) {
         notes = notes.note(Note::core(1, prstatus(arch, order, 100, |i, _| base.wrapping_add(i as u64 & 3))));
     }
     let mut text = text(&mut input);
+    let domains = (flags & 64 != 0).then(|| {
+        let head = input.one_of(&ADDRESSES).wrapping_add(input.uint(2));
+        let [id, next, size] = [0; 3].map(|_: u8| u64::from(input.byte()));
+        format!(
+            "SYMBOL(domain_list)={head:x}\nOFFSET(domain.domain_id)={id}\n\
+             OFFSET(domain.next_in_list)={next}\nSIZE(domain)={size}\n"
+        )
+    });
     let sources: Vec<u64> = (0..4).map(|_| input.one_of(&ADDRESSES).wrapping_add(input.uint(3))).collect();
     let option = (flags & 2 != 0).then(|| {
         let key =
@@ -247,5 +255,11 @@ pub fn run_xlat_vmcoreinfo(data: &[u8]) {
         let mut bytes = [0; 24];
         let read = dump.read(Space::KernelVirtual, source, &mut bytes).is_ok();
         assert_eq!(clone.read(Space::KernelVirtual, source, &mut bytes).is_ok(), read);
+    }
+    if let Some(rows) = domains {
+        let _ = dump.set("xen.vmcoreinfo.raw", Value::Blob(Blob::new(rows.into_bytes())));
+        if let Ok(list) = dump.xen_domains() {
+            assert!(list.take(0x8002).count() <= 0x8001, "a list of domains does not end");
+        }
     }
 }
