@@ -62,9 +62,12 @@ pub mod sync;
 pub mod xlat;
 
 pub use attr::{AttrEntry, AttrRef, AttrType, Bitmap, Blob, Value};
+#[cfg(feature = "rayon")]
+pub use context::ParPages;
 pub use context::{
     Callbacks, CloneOptions, Context, FoundVmcoreinfo, SymbolValue, VmcoreinfoScan, XenDomain, XenDomains,
 };
+pub use context::{PageGuard, PageRun, PageRuns};
 pub use error::{Error, Result, Status};
 pub use format::{Packing, Space, Spaces};
 

@@ -63,6 +63,9 @@ pub enum Command {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
         threads: Option<u16>,
     },
+    /// Search all memory for a text, bytes, a number or a pattern
+    #[command(after_help = help::SEARCH, group(ArgGroup::new("kind").args(["text", "hex", "u64", "regex"])))]
+    Search(Box<Search>),
     /// Read memory by its physical or virtual address, or by the name of a symbol
     #[command(
         after_help = help::READ,
@@ -173,6 +176,36 @@ impl Os {
             Os::Xen => "xen",
         }
     }
+}
+
+/// What to search for.
+#[derive(Args)]
+pub struct Search {
+    #[command(flatten)]
+    pub set: OneFile,
+    /// What to search for
+    #[arg(value_name = "PATTERN")]
+    pub pattern: String,
+    /// PATTERN is a text, in UTF-8 (the default)
+    #[arg(long)]
+    pub text: bool,
+    /// PATTERN is bytes: pairs of hex digits, with spaces if you like
+    #[arg(long)]
+    pub hex: bool,
+    /// PATTERN is a number of 64 bits, in the byte order of the dump: decimal, or hex after 0x
+    #[arg(long)]
+    pub u64: bool,
+    /// PATTERN is a regular expression over bytes; what it matches may have 4096 bytes
+    #[arg(long)]
+    pub regex: bool,
+    /// Stop after so many matches
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+    /// Threads that read, decompress and search [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    #[command(flatten)]
+    pub translation: Translation,
 }
 
 /// What to read.

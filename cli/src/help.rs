@@ -7,6 +7,7 @@ Examples:
   kdumpfile info part1 part2 part3        a split dump: name all of its parts
   kdumpfile attr vmcore --key linux.uts   facts about the dump, by name
   kdumpfile hash vmcore                   are these two dumps the same memory?
+  kdumpfile search vmcore 'Linux version' where in memory is this text?
   kdumpfile read vmcore --phys 0x1000 64  bytes of memory
   kdumpfile read vmcore --symbol init_uts_ns 256
   kdumpfile xlat vmcore ffffffff81000000  the physical address of a virtual one
@@ -74,6 +75,25 @@ ascending order: dumps of one memory in different formats have one hash, if they
 hold the same pages. Pages that cannot be read are left out and reported.
 JSON: {\"pages\": number that were read, \"page_size\": bytes, \"sha256\": hex}, and
 after failures \"failed\" (number of pages) and \"error\" (about the first of them).";
+
+pub const SEARCH: &str = "\
+Examples:
+  kdumpfile search vmcore 'Linux version'
+  kdumpfile search vmcore --u64 0xffff888001234000      who points to this?
+  kdumpfile search vmcore --hex 'de ad be ef' --limit 10
+  kdumpfile search vmcore --regex 'root:[^:\\n]{1,100}:0:0:'
+  kdumpfile search --json vmcore BUG: | jq -r '.matches[].kvaddr'
+
+All pages in the dump are searched by machine physical address, in ascending order;
+pages that follow each other are one piece of memory, so matches may cross their
+borders. A line has the physical address, the virtual one in the kernel's direct map
+('-': not mapped), how many bytes match, and the bytes. Of a text, bytes or a number
+every place is listed, even if two overlap; matches of a regular expression do not
+overlap. In it '.' is any byte but a newline, and (?i) at its start ignores case.
+Pages that cannot be read are left out and reported.
+JSON: {\"matches\": list of {\"address\": hex, \"kvaddr\": hex or null, \"length\": bytes,
+\"bytes\": hex (at most 64 of them)}, \"pages\": number that were searched, \"limited\":
+whether --limit ended it, \"failed\": number of pages, \"error\": text or null}.";
 
 pub const READ: &str = "\
 Examples:

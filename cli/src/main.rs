@@ -5,7 +5,7 @@
 //! | `args`, `help`, `number` | the command line, its help, numbers on it |
 //! | `open`, `raw` | files to dumps, raw images of memory too, and advice when that fails |
 //! | `translation`, `symbols` | what translating addresses takes |
-//! | `info`, `attr`, `pages`, `hash`, `read`, `xlat`, `maps`, `regs`, `domains`, `vmcoreinfo` | one command each |
+//! | `info`, `attr`, `pages`, `hash`, `search`, `read`, `xlat`, `maps`, `regs`, `domains`, `vmcoreinfo` | one command each |
 //! | `codecs`, `walk`, `pte`, `regions` | how pages are packed; page tables and their bits; places of the kernel |
 //! | `output`, `progress` | standard output; standard error while it takes long |
 //! | `failure` | errors and exit codes |
@@ -35,6 +35,7 @@ mod raw;
 mod read;
 mod regions;
 mod regs;
+mod search;
 mod symbols;
 mod translation;
 mod vmcoreinfo;
@@ -66,6 +67,7 @@ fn run(args: CommandLine, out: &mut Output) -> Result<()> {
         Command::Attr { files, keys } => attr::run(&open(&files.files)?, &keys, json, out),
         Command::Pages { files, memory } => pages::run(&open(&files.files)?, memory, json, out),
         Command::Hash { files, threads } => hash::run(&open(&files.files)?, threads, json, out),
+        Command::Search(args) => search::run(&open(&args.set.files())?, &args, json, out),
         Command::Read(args) => read::run(&open(&args.set.files())?, &args, json, out),
         Command::Xlat(args) => {
             let dump = open(&args.set.files())?;

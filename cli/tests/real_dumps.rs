@@ -167,3 +167,41 @@ fn first_only_in(all: &Value, some: &Value) -> u64 {
     let some = pages(some);
     pages(all).into_iter().find(|page| some.binary_search(page).is_err()).expect("a page of the missing part")
 }
+
+/// Memory without gaps: its address and its bytes.
+fn memory(dump: &RealDump) -> Vec<(u64, Vec<u8>)> {
+    let context = kdumpfile::Context::new();
+    context.open_paths(&dump.files).unwrap();
+    let mut parts: Vec<(u64, Vec<u8>)> = Vec::new();
+    for run in context.pages().unwrap() {
+        for address in run.unwrap().addresses() {
+            let Ok(page) = context.page(kdumpfile::Space::MachinePhysical, address) else { continue };
+            match parts.last_mut() {
+                Some((start, bytes)) if *start + bytes.len() as u64 == address => bytes.extend(&*page),
+                _ => parts.push((address, page.to_vec())),
+            }
+        }
+    }
+    parts
+}
+
+#[test]
+fn search_finds_what_a_look_at_every_byte_finds() {
+    let small = |dump: &RealDump| dump.files.iter().all(|file| file.metadata().unwrap().len() < 30 << 20);
+    for dump in real_dumps().into_iter().filter(small) {
+        let text = b"Linux version";
+        let mut expected = Vec::new();
+        for (address, bytes) in memory(&dump) {
+            let places =
+                (0..bytes.len()).filter(|at| bytes[*at] == text[0] && bytes[*at..].starts_with(text));
+            expected.extend(places.map(|at| format!("{:x}", address + at as u64)));
+        }
+        assert!(!expected.is_empty(), "{}", dump.name);
+        let mut args = vec!["search".into(), dump.files[0].clone(), "Linux version".into(), "--json".into()];
+        args.extend(dump.files[1..].iter().flat_map(|part| ["--part".into(), part.clone()]));
+        let json = run(&args).ok().json();
+        let found: Vec<&str> =
+            json["matches"].as_array().unwrap().iter().map(|m| m["address"].as_str().unwrap()).collect();
+        assert_eq!(found, expected, "{}", dump.name);
+    }
+}

@@ -171,3 +171,51 @@ fn what_can_be_read_before_an_excluded_page_is_written() {
     let none = run(&["read", "sample:", "--machine", "0", "16"]);
     assert_eq!((none.code, none.stdout.len()), (Some(1), 0));
 }
+
+#[test]
+fn search_lists_physical_and_virtual_addresses() {
+    let text = run(&["search", "sample:", "Linux version 6.1"]).ok().text();
+    let line = "000000000211fa00  ffff88800211fa00    17  |Linux version 6.1|\n";
+    assert!(text.contains(line), "{text}");
+    assert!(text.trim_end().ends_with("in 371 pages"), "{text}");
+
+    let json = run(&["search", "--json", "sample:", "Linux version 6.1"]).ok().json();
+    let matches = json["matches"].as_array().unwrap();
+    assert_eq!(text.lines().count(), matches.len() + 1);
+    let banner = matches.iter().find(|found| found["address"] == "211fa00").unwrap();
+    let hex: String = b"Linux version 6.1".iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(banner["bytes"], hex);
+    assert_eq!((&json["pages"], &json["failed"], &json["error"]), (&json!(371), &json!(0), &json!(null)));
+
+    // The same bytes, said in other ways.
+    let same = |args: &[&str]| {
+        let json = run(&[&["search", "--json", "sample:"], args].concat()).ok().json();
+        let addresses: Vec<_> =
+            json["matches"].as_array().unwrap().iter().map(|m| m["address"].clone()).collect();
+        assert!(addresses.contains(&json!("211fa00")), "{args:?}");
+        addresses.len()
+    };
+    assert_eq!(same(&["--hex", "4c 69 6e 75 78 20 76 65 7273696f6e20362e31"]), matches.len());
+    assert_eq!(same(&["--regex", r"(?i)LINUX VERSION 6\.1", "--threads", "3"]), matches.len());
+    let number = u64::from_le_bytes(*b"Linux ve");
+    assert!(same(&["--u64", &format!("{number:#x}")]) >= matches.len());
+}
+
+#[test]
+fn a_search_can_be_limited_and_says_what_is_wrong_with_a_pattern() {
+    let limited = run(&["search", "--json", "sample:", "--hex", "00", "--limit", "2"]).ok().json();
+    assert_eq!((limited["matches"].as_array().unwrap().len(), &limited["limited"]), (2, &json!(true)));
+    let nothing = run(&["search", "sample:", "no such text in memory: 5ae1"]).ok().text();
+    assert_eq!(nothing, "total: 0 matches in 371 pages\n");
+    for (args, said) in [
+        (["--hex", "123"], "pairs of hex digits"),
+        (["--regex", "a*"], "everywhere"),
+        (["--regex", "("], "unclosed group"),
+        (["--u64", "ff"], "ff: not a decimal number"),
+        (["--text", ""], "nothing to search for"),
+    ] {
+        let done = run(&[&["search", "sample:"][..], &args].concat());
+        assert_eq!(done.code, Some(2), "{args:?}");
+        assert!(done.stderr.contains(said), "{}", done.stderr);
+    }
+}

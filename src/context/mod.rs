@@ -16,6 +16,9 @@ mod domains;
 mod frames;
 mod ostype;
 mod own;
+mod page;
+#[cfg(feature = "rayon")]
+mod parallel;
 mod read;
 mod recent;
 mod record;
@@ -25,6 +28,9 @@ mod vmcoreinfo;
 
 pub use domains::{XenDomain, XenDomains};
 pub use own::{Callbacks, SymbolValue};
+pub use page::{PageGuard, PageRun, PageRuns};
+#[cfg(feature = "rayon")]
+pub use parallel::ParPages;
 pub use scan::{FoundVmcoreinfo, VmcoreinfoScan};
 
 use alloc::string::String;

@@ -79,7 +79,7 @@ impl Context {
             let mut text = Vec::new();
             let mut at = address;
             loop {
-                let ended = self.page(&snapshot, Address { space, value: at }, |bytes| {
+                let ended = self.look(&snapshot, Address { space, value: at }, |bytes| {
                     let end = bytes.iter().position(|byte| *byte == 0);
                     let found = &bytes[..end.unwrap_or(bytes.len())];
                     at = at.wrapping_add(bytes.len() as u64);
@@ -134,7 +134,7 @@ impl Context {
 
     /// Calls `look` with the bytes from `address` to the end of its page, or
     /// of what translates alike.
-    fn page<R>(&self, snapshot: &Snapshot, address: Address, look: impl FnOnce(&[u8]) -> R) -> Result<R> {
+    fn look<R>(&self, snapshot: &Snapshot, address: Address, look: impl FnOnce(&[u8]) -> R) -> Result<R> {
         let (opened, part, place) = self.find(snapshot, address)?;
         let Part { page, start, end } = part;
         opened.look_at(&snapshot.geometry, page, place, &self.buffers, |held| look(&held[start..end]))
@@ -142,7 +142,11 @@ impl Context {
 
     /// Finds the page of an address, and where that is.
     #[inline]
-    fn find<'a>(&self, snapshot: &'a Snapshot, address: Address) -> Result<(&'a Opened, Part, Place)> {
+    pub(super) fn find<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+        address: Address,
+    ) -> Result<(&'a Opened, Part, Place)> {
         let direct = snapshot.opened.as_ref().filter(|opened| opened.spaces.contains(address.space));
         let found = match direct {
             Some(opened) => {
@@ -171,10 +175,10 @@ impl Context {
 
 /// A part of a page.
 #[derive(Clone, Copy)]
-struct Part {
-    page: Address,
-    start: usize,
-    end: usize,
+pub(super) struct Part {
+    pub page: Address,
+    pub start: usize,
+    pub end: usize,
 }
 
 impl Part {

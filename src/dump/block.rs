@@ -181,14 +181,27 @@ impl Opened {
             Place::Translate => return Ok(None),
             place => place,
         };
-        let block = self.look_at(geometry, page, place, buffers, |held| match held {
+        self.keep(geometry, page, place, buffers).map(|block| Some((start, block)))
+    }
+
+    /// The page at `page`, which is at `place`, to keep.
+    ///
+    /// # Errors
+    /// Those of [`Opened::look_at`].
+    pub fn keep(
+        &self,
+        geometry: &Geometry,
+        page: Address,
+        place: Place,
+        buffers: &PageBuffers,
+    ) -> Result<Block> {
+        self.look_at(geometry, page, place, buffers, |held| match held {
             Held::InFile { bytes, file, position } => {
                 Block::InFile { files: self.files.clone(), file, position, size: bytes.len() }
             }
             Held::Cached(page) => Block::Cached(page),
             Held::Private(bytes) => Block::Own(bytes.to_vec()),
-        });
-        block.map(|block| Some((start, block)))
+        })
     }
 }
 

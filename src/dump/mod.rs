@@ -34,7 +34,7 @@ use crate::format::{FORMATS, Format, FormatRow, Opening, Spaces, raw};
 use crate::io::{FileSet, MmapPolicy, Source, Watch};
 use crate::sync::{Counter, Fault, Lock, MaybeSend, MaybeSync, Nesting, Shared, broken};
 
-pub(crate) use block::PageBuffers;
+pub(crate) use block::{Block, PageBuffers};
 pub(crate) use options::translation_options;
 pub(crate) use translation::Translation;
 pub(crate) use vmcoreinfo::{Vmcoreinfo, Wording, value_below};

@@ -20,9 +20,13 @@
 
 mod fault;
 mod nesting;
+#[cfg(all(feature = "rayon", not(loom)))]
+mod parallel;
 
 pub use fault::*;
 pub(crate) use nesting::Nesting;
+#[cfg(all(feature = "rayon", not(loom)))]
+pub(crate) use parallel::{Parallel, in_parallel};
 
 cfg_if::cfg_if! {
     if #[cfg(loom)] {
