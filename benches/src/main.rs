@@ -1,358 +1,219 @@
 //! Measures kdumpfile side by side with the C library, in one run, on the
-//! same files, in turn: `cargo run --release -p kdumpfile-bench [FILE...]`.
+//! same files, in turn: `cargo run --release -p kdumpfile-bench`.
 //!
-//! | case | what is timed |
-//! | --- | --- |
-//! | open | opening, and reading one page |
-//! | scan, n threads | reading each page in the dump, in order, several times over |
-//! | warm, n pages | random 8-byte reads, all of them in cached pages |
-//! | virtual set-up | opening, saying that it is Linux, and reading by a virtual address |
-//! | text, direct map | random 8-byte reads by virtual addresses of the kernel |
+//! ```text
+//!   main ── round by round ──> worker: our Rust API
+//!     │                    ──> worker: our C ABI    each loads one library
+//!     │                    ──> worker: the peer     and works when asked to
+//!     └─> report (text, JSON), plot, docs
+//! ```
 //!
-//! Threads that scan take blocks of 64 pages from one list, whoever is ready
-//! next: no thread is idle because its share of the dump was easier. The dump
-//! is open and the contexts are cloned before the clock starts, and there are
-//! as many passes as make a run long enough that starting threads does not
-//! count. All of this is the same for both libraries.
-//!
-//! Each row gives the peer's time divided by ours: above 1 we are faster. The
-//! median, minimum and maximum are those of the ratios of single rounds. The
-//! rows `2 threads against 1` give how many times as fast two threads are,
-//! each library against itself, of the fastest rounds; 2 is the ideal.
-//! Without FILE the real dumps that the tests use are measured. Hit ratios are
-//! compared by `--bin hit-ratio`.
+//! What is measured stands in `cases`, one module a topic; `files` makes what
+//! is read. `docs/performance.md` explains the figures. Hit ratios of the page
+//! cache are compared by `--bin hit-ratio`.
 
-use std::error::Error;
-use std::hint::black_box;
-use std::path::PathBuf;
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+mod c;
+mod cases;
+mod docs;
+mod files;
+mod options;
+mod plot;
+mod report;
+mod subject;
+mod worker;
 
-use kdumpfile::{Context, Space, Value};
+use std::io::IsTerminal;
+use std::process::ExitCode;
 
-mod peer;
+use cases::{Effort, Group};
+use files::Files;
+use options::Options;
+use report::{Kind, Rounds, Row};
+use subject::{OUR_C, Outcome, Subject};
+use worker::Worker;
 
-use kdumpfile_bench::traces::Random;
-use peer::{Peer, PeerDump};
+/// How often a short run measures again what is below its target.
+const RETRIES: usize = 2;
 
-/// Rounds of each case, after one that is not counted.
-const ROUNDS: usize = 7;
-/// Reads in one round of a warm case.
-const READS: u64 = 300_000;
-/// Pages that a thread takes at a time.
-const BLOCK: usize = 64;
-/// Pages that are read in one round of a scan, at least.
-const SCANNED: usize = 60_000;
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
-
-/// One dump and what is read from it.
-struct Case {
-    name: String,
-    paths: Vec<PathBuf>,
-    page_size: u64,
-    /// Inclusive ranges of PFNs that are present.
-    ranges: Vec<(u64, u64)>,
-}
-
-impl Case {
-    fn new(name: String, paths: Vec<PathBuf>) -> Outcome<Case> {
-        let dump = Context::new();
-        dump.open_paths(&paths)?;
-        let page_size = dump.number("arch.page_size")?;
-        let ranges = dump.bitmap("file.pagemap")?.ranges().collect::<Result<_, _>>()?;
-        Ok(Case { name, paths, page_size, ranges })
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match special(&arguments) {
+        Some(Ok(())) => return ExitCode::SUCCESS,
+        Some(Err(error)) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+        None => {}
     }
-
-    /// Addresses of the present pages.
-    fn addresses(&self) -> Vec<u64> {
-        let pfns = self.ranges.iter().flat_map(|(first, last)| *first..=*last);
-        pfns.map(|pfn| pfn * self.page_size).collect()
-    }
-
-    /// The same, as often as makes a scan long enough to be timed.
-    fn scan(&self) -> Vec<u64> {
-        let pages = self.addresses();
-        let passes = SCANNED.div_ceil(pages.len().max(1));
-        pages.repeat(passes)
+    match Options::parse(arguments.into_iter()).map_err(Into::into).and_then(|options| run(&options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-/// One context of either library.
-trait Dump: Send + Sized {
-    fn another(&self) -> Outcome<Self>;
-    /// A page that one of the two cannot read, the other cannot either.
-    fn read(&mut self, space: Space, address: u64, bytes: &mut [u8]);
-}
-
-impl Dump for Context {
-    fn another(&self) -> Outcome<Self> {
-        Ok(self.clone())
-    }
-
-    fn read(&mut self, space: Space, address: u64, bytes: &mut [u8]) {
-        let _ = Context::read(self, space, address, bytes);
+/// Does the work of a process that another one of this program started.
+fn special(arguments: &[String]) -> Option<Outcome<()>> {
+    let [kind, subject, how, paths @ ..] = arguments else { return None };
+    let subject = Subject::from_name(subject)?;
+    match kind.as_str() {
+        worker::ARGUMENT => Some(worker::run(subject, how == "short")),
+        cases::MEMORY_ARGUMENT => {
+            let paths: Vec<_> = paths.iter().map(Into::into).collect();
+            Some(cases::memory_child(subject, how, &paths))
+        }
+        _ => None,
     }
 }
 
-impl Dump for PeerDump<'_> {
-    fn another(&self) -> Outcome<Self> {
-        self.try_clone().ok_or_else(|| "kdump_clone failed".into())
+fn run(options: &Options) -> Outcome<()> {
+    let files = Files::prepare(options.short)?;
+    let groups = cases::all(&files, Effort::new(options.short));
+    if options.list {
+        for case in groups.iter().flat_map(|group| &group.cases) {
+            println!("{}", case.name);
+        }
+        return Ok(());
     }
-
-    fn read(&mut self, space: Space, address: u64, bytes: &mut [u8]) {
-        black_box(PeerDump::read(self, space, address, bytes));
+    if let Some(path) = options.our_c()? {
+        // SAFETY: there are no other threads yet.
+        unsafe { std::env::set_var(OUR_C, path) };
+    }
+    let mut workers: Vec<Worker> = Vec::new();
+    for subject in Subject::ALL {
+        match Worker::start(subject, options.short) {
+            Ok(worker) => workers.push(worker),
+            Err(_) if options.no_c && subject == Subject::OurC => {}
+            Err(error) => eprintln!("without {}: {error}", subject.name()),
+        }
+    }
+    if workers.last().is_none_or(|worker| worker.subject != Subject::Peer) {
+        return Err("there is nothing to compare with (Debian: libkdumpfile10)".into());
+    }
+    print!("{}", report::HEAD);
+    let mut rows = Vec::new();
+    let mut first = 0;
+    for group in &groups {
+        let wanted = |text: &String| group.cases.iter().any(|case| case.name.contains(text.as_str()));
+        if options.only.as_ref().is_none_or(wanted) {
+            let mut measured = measure(group, first, &mut workers, options.rounds)?;
+            // Somebody else may have used the machine meanwhile.
+            for _ in 0..RETRIES {
+                if !options.short || report::failures(&measured).is_empty() {
+                    break;
+                }
+                let again = measure(group, first, &mut workers, options.rounds)?;
+                measured = measured.into_iter().zip(again).map(|(old, new)| old.better(new)).collect();
+            }
+            for row in &measured {
+                println!("{}", report::line(row));
+            }
+            rows.extend(measured);
+        }
+        first += group.cases.len();
+    }
+    for remark in report::remarks(&rows) {
+        println!("{remark}");
+    }
+    let machine = machine();
+    if let Some(path) = &options.json {
+        std::fs::write(path, format!("{:#}\n", report::json(&rows, &machine)))?;
+    }
+    if options.write_docs {
+        docs::write(&rows, &machine)?;
+    }
+    match report::failures(&rows) {
+        failures if options.short && !failures.is_empty() => {
+            Err(format!("\nbelow {:.0}% of the target:\n{failures}", report::TOLERATED * 100.0).into())
+        }
+        _ => Ok(()),
     }
 }
 
-/// A page in a larger buffer, at an address that is a multiple of 4 KiB for
-/// both: how fast bytes are copied depends on where they go.
-struct PageBuffer(Vec<u8>, usize);
-
-impl PageBuffer {
-    fn new(page_size: u64) -> Self {
-        let buffer = vec![0; page_size as usize + 4096];
-        let start = buffer.as_ptr().align_offset(4096);
-        PageBuffer(buffer, start)
-    }
-
-    fn bytes(&mut self) -> &mut [u8] {
-        let end = self.0.len() - 4096 + self.1;
-        &mut self.0[self.1..end]
-    }
-}
-
-/// Runs `work` in threads, each with a clone and a number, and times them from
-/// the moment at which all are ready.
-fn in_threads<D: Dump>(dump: &D, threads: usize, work: impl Fn(D, usize) + Sync) -> Outcome<Duration> {
-    let clones = (0..threads).map(|_| dump.another()).collect::<Outcome<Vec<D>>>()?;
-    let ready = Barrier::new(threads + 1);
-    let start = std::thread::scope(|scope| {
-        for (number, clone) in clones.into_iter().enumerate() {
-            let (work, ready) = (&work, &ready);
-            scope.spawn(move || {
-                ready.wait();
-                work(clone, number);
+/// Measures the cases of a group, whose first one has number `first`.
+fn measure(group: &Group, first: usize, workers: &mut [Worker], rounds: usize) -> Outcome<Vec<Row>> {
+    let nobody = || -> Rounds { [(); 3].map(|()| Err(String::new())) };
+    let mut costs: Vec<Rounds> = group.cases.iter().map(|_| nobody()).collect();
+    let mut answers: Vec<Vec<u64>> = vec![Vec::new(); group.cases.len()];
+    for (number, case) in group.cases.iter().enumerate() {
+        progress(&case.name);
+        for worker in workers.iter_mut() {
+            // The first round is not counted.
+            let ready = worker.prepare(first + number).and_then(|answer| {
+                worker.round(first + number)?;
+                Ok(answer)
             });
+            costs[number][worker.subject as usize] = match ready {
+                Ok(answer) => {
+                    answers[number].push(answer);
+                    Ok(Vec::new())
+                }
+                Err(error) => Err(error.to_string()),
+            };
         }
-        ready.wait();
-        Instant::now()
-    });
-    Ok(start.elapsed())
-}
-
-/// Times reading these pages.
-fn scan<D: Dump>(dump: &D, case: &Case, pages: &[u64], threads: usize) -> Outcome<Duration> {
-    let next = AtomicUsize::new(0);
-    in_threads(dump, threads, |mut dump, _| {
-        let mut page = PageBuffer::new(case.page_size);
-        while let Some(rest) = pages.get(next.fetch_add(BLOCK, Ordering::Relaxed)..) {
-            for address in rest.iter().take(BLOCK) {
-                dump.read(Space::MachinePhysical, *address, page.bytes());
-                black_box(&mut page);
+    }
+    for round in 0..rounds {
+        for (number, costs) in costs.iter_mut().enumerate() {
+            for turn in 0..workers.len() {
+                let place = (turn + round) % workers.len();
+                let worker = &mut workers[place];
+                let mine = &mut costs[worker.subject as usize];
+                let Ok(measured) = mine else { continue };
+                match worker.round(first + number) {
+                    Ok(cost) => measured.push(cost),
+                    Err(error) => *mine = Err(error.to_string()),
+                }
             }
         }
-    })
-}
-
-/// Times `READS` random 8-byte reads, shared by the threads, within `pages`,
-/// which the cache can hold.
-fn warm<D: Dump>(dump: &D, case: &Case, space: Space, pages: &[u64], threads: usize) -> Outcome<Duration> {
-    let mut bytes = [0; 8];
-    let mut first = dump.another()?;
-    for address in pages.iter().chain(pages) {
-        first.read(space, *address, &mut bytes);
     }
-    in_threads(dump, threads, |mut dump, number| {
-        let mut bytes = [0; 8];
-        let mut random = Random(0x9e37_79b9_7f4a_7c15 + number as u64);
-        for _ in 0..READS / threads as u64 {
-            let number = random.draw();
-            let page = pages[(number % pages.len() as u64) as usize];
-            dump.read(space, page + ((number >> 32) % (case.page_size / 8)) * 8, &mut bytes);
-            black_box(&bytes);
-        }
-    })
-}
-
-/// The fastest rounds of both.
-type Fastest = (Duration, Duration);
-
-/// Runs both in turn and prints the ratios.
-fn compare(
-    name: &str,
-    unit: u64,
-    mut ours: impl FnMut() -> Outcome<Duration>,
-    mut peer: impl FnMut() -> Outcome<Duration>,
-) -> Outcome<Fastest> {
-    ours()?;
-    peer()?;
-    let mut rounds = Vec::new();
-    for _ in 0..ROUNDS {
-        let (a, b) = (ours()?, peer()?);
-        rounds.push((b.as_secs_f64() / a.as_secs_f64(), a, b));
+    progress("");
+    for worker in workers {
+        worker.forget()?;
     }
-    rounds.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (ratio, a, b) = rounds[ROUNDS / 2];
-    let per = |time: Duration| time.as_secs_f64() * 1e6 / unit as f64;
-    let (low, high) = (rounds[0].0, rounds[ROUNDS - 1].0);
-    println!("| {name} | {ratio:.2} | {low:.2} - {high:.2} | {:.3} us | {:.3} us |", per(a), per(b));
-    let fastest = |time: fn(&(f64, Duration, Duration)) -> Duration| rounds.iter().map(time).min();
-    Ok((fastest(|round| round.1).unwrap_or(a), fastest(|round| round.2).unwrap_or(b)))
-}
-
-/// Compares with one thread and with two, and each library with itself.
-fn compare_threads(
-    name: &str,
-    unit: u64,
-    ours: impl Fn(usize) -> Outcome<Duration>,
-    peer: impl Fn(usize) -> Outcome<Duration>,
-) -> Outcome<()> {
-    let mut fastest = Vec::new();
-    for threads in [1, 2] {
-        let name = format!("{name}, {threads} thread(s)");
-        fastest.push(compare(&name, unit, || ours(threads), || peer(threads))?);
+    let mut rows = Vec::new();
+    for ((case, rounds), answers) in group.cases.iter().zip(&costs).zip(answers) {
+        let differs = answers.windows(2).any(|pair| pair[0] != pair[1]);
+        let kind = Kind::Case { unit: case.unit, rounds: rounds.clone(), point: case.point.clone(), differs };
+        rows.push(Row { group: group.title.clone(), name: case.name.clone(), target: case.target, kind });
     }
-    let times = |one: Duration, two: Duration| one.as_secs_f64() / two.as_secs_f64();
-    let (ours, peer) = (times(fastest[0].0, fastest[1].0), times(fastest[0].1, fastest[1].1));
-    println!("| {name}, 2 threads against 1 | | | {ours:.2} x | {peer:.2} x |");
-    Ok(())
-}
-
-/// Up to `most` of these virtual addresses that both libraries can read.
-fn readable(
-    ours: &Context,
-    peer: &mut PeerDump<'_>,
-    addresses: impl Iterator<Item = u64>,
-    most: usize,
-) -> Vec<u64> {
-    let mut bytes = [0; 8];
-    let both = |address: &u64| {
-        ours.read(Space::KernelVirtual, *address, &mut bytes).is_ok()
-            && peer.read(Space::KernelVirtual, *address, &mut bytes) == 0
-    };
-    addresses.take(8 * most).filter(both).take(most).collect()
-}
-
-/// Compares reading by virtual addresses.
-fn compare_virtual(peer: &Peer, case: &Case) -> Outcome<()> {
-    let linux = Value::from("linux");
-    let dump = Context::new();
-    dump.open_paths(&case.paths)?;
-    let mut other = peer.open(&case.paths)?;
-    if dump.set("addrxlat.ostype", linux.clone()).is_err() || other.set_linux() != 0 {
-        println!("| {}: virtual addresses not compared, one of the two knows no way | | | | |", case.name);
-        return Ok(());
-    }
-    let start = dump.symbol_value("_stext").or_else(|_| dump.symbol_value("swapper_pg_dir"))?;
-    let text = (0..).map(|page| start + page * case.page_size);
-    let direct = case.addresses().into_iter().filter_map(|address| {
-        dump.translate_address(Space::KernelPhysical, address, Space::KernelVirtual).ok()
-    });
-    let sets = [
-        ("text, 64 pages", readable(&dump, &mut other, text, 64)),
-        ("direct map, 64 pages", readable(&dump, &mut other, direct.clone(), 64)),
-        ("direct map, 900 pages", readable(&dump, &mut other, direct, 900)),
-    ];
-    let Some(first) = sets[0].1.first().copied() else {
-        println!(
-            "| {}: virtual addresses not compared, one of the two cannot read them | | | | |",
-            case.name
-        );
-        return Ok(());
-    };
-    compare(
-        &format!("{}: virtual set-up", case.name),
-        1,
-        || {
-            let start = Instant::now();
-            let mut dump = Context::new();
-            dump.open_paths(&case.paths)?;
-            dump.set("addrxlat.ostype", linux.clone())?;
-            Dump::read(&mut dump, Space::KernelVirtual, first, &mut [0; 8]);
-            Ok(start.elapsed())
-        },
-        || {
-            let start = Instant::now();
-            let mut dump = peer.open(&case.paths)?;
-            dump.set_linux();
-            Dump::read(&mut dump, Space::KernelVirtual, first, &mut [0; 8]);
-            Ok(start.elapsed())
-        },
-    )?;
-    for (name, pages) in sets.iter().filter(|(_, pages)| !pages.is_empty()) {
-        compare_threads(
-            &format!("{}: {name} by virtual address, a read", case.name),
-            READS,
-            |threads| warm(&dump, case, Space::KernelVirtual, pages, threads),
-            |threads| warm(&other, case, Space::KernelVirtual, pages, threads),
-        )?;
-    }
-    Ok(())
-}
-
-fn main() -> Outcome<()> {
-    let peer = Peer::load().ok_or("libkdumpfile.so.10 is not installed (Debian: libkdumpfile10)")?;
-    let files: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let mut cases = Vec::new();
-    if files.is_empty() {
-        for dump in kdumpfile_testkit::dumps::real_dumps().into_iter().flatten() {
-            cases.push(Case::new(dump.name.clone(), dump.files.clone())?);
-        }
-    } else {
-        for file in files {
-            cases.push(Case::new(file.display().to_string(), vec![file])?);
-        }
-    }
-    println!("| case | peer / ours | range | ours | peer |");
-    println!("| --- | --- | --- | --- | --- |");
-    for case in &cases {
-        let other = match peer.open(&case.paths) {
-            Ok(other) => other,
-            Err(refusal) => {
-                println!("| {}: not compared, {refusal} | | | | |", case.name);
-                continue;
+    for quotient in &group.quotients {
+        let rounds = Subject::ALL.map(|subject| {
+            let whose = if quotient.over_is_rust { Subject::Rust } else { subject };
+            let over = costs[quotient.over][whose as usize].as_ref();
+            let under = costs[quotient.under][subject as usize].as_ref();
+            match (over, under) {
+                (Ok(over), Ok(under)) => {
+                    Ok(over.iter().zip(under).map(|(over, under)| over / under).collect())
+                }
+                _ => Err(String::new()),
             }
-        };
-        let pages = case.addresses();
-        let first = pages.first().copied().unwrap_or(0);
-        compare(
-            &format!("{}: open", case.name),
-            1,
-            || {
-                let start = Instant::now();
-                let mut dump = Context::new();
-                dump.open_paths(&case.paths)?;
-                Dump::read(&mut dump, Space::MachinePhysical, first, &mut [0; 8]);
-                Ok(start.elapsed())
-            },
-            || {
-                let start = Instant::now();
-                let mut dump = peer.open(&case.paths)?;
-                Dump::read(&mut dump, Space::MachinePhysical, first, &mut [0; 8]);
-                Ok(start.elapsed())
-            },
-        )?;
-        let dump = Context::new();
-        dump.open_paths(&case.paths)?;
-        let scanned = case.scan();
-        compare_threads(
-            &format!("{}: scan, a page", case.name),
-            scanned.len() as u64,
-            |threads| scan(&dump, case, &scanned, threads),
-            |threads| scan(&other, case, &scanned, threads),
-        )?;
-        for number in [64, 900] {
-            let pages = &pages[..number.min(pages.len())];
-            compare_threads(
-                &format!("{}: warm, {number} pages, a read", case.name),
-                READS,
-                |threads| warm(&dump, case, Space::MachinePhysical, pages, threads),
-                |threads| warm(&other, case, Space::MachinePhysical, pages, threads),
-            )?;
-        }
-        compare_virtual(&peer, case)?;
+        });
+        let kind = Kind::Quotient { rounds };
+        rows.push(Row {
+            group: group.title.clone(),
+            name: quotient.name.clone(),
+            target: quotient.target,
+            kind,
+        });
     }
-    Ok(())
+    Ok(rows)
+}
+
+/// Tells somebody at a terminal what is going on.
+fn progress(text: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{text}");
+    }
+}
+
+/// What the figures were measured on.
+fn machine() -> String {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown processor", |(_, model)| model);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{processors} processors ({model}), Linux {}", release.trim())
 }

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# ci/bench.sh: the cases of the benchmark that have a target, in a short form: fails below 80% of one. Only
+# ratios to the C library of the distribution in the same run count, never times; but they need a machine that
+# does nothing else meanwhile. Arguments go to the benchmark (--json FILE, --rounds N, --only TEXT). Variables:
+#   KDUMPFILE_DUMPS        folder of the stored dumps (default ../shared/dumps); without them others are built
+#   KDUMPFILE_CAPI_PROFILE Cargo profile of our C ABI (default capi)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [ "$(dpkg-query -W -f '${db:Status-Status}' libkdumpfile10 2> /dev/null)" != installed ]; then
+    echo "installing libkdumpfile10"
+    apt-get -q update > /dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends libkdumpfile10 > /dev/null
+fi
+exec cargo run --locked -q --release -p kdumpfile-bench -- --short "$@"
