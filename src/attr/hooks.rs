@@ -231,6 +231,7 @@ impl Tree {
     pub(super) fn clear_volatile(&mut self, effects: &mut Effects) {
         // The next dump is another one for every translation.
         self.all_translations_changed();
+        self.read_rows_that_stay();
         let mut keep: Vec<u32> = Vec::new();
         let mut all: Vec<u32> = self.split_directories().flat_map(|top| self.post_order(top)).collect();
         all.extend(self.post_order(ROOT));
@@ -395,7 +396,8 @@ impl Tree {
             (Hook::FileFd, Some(Value::Number(fd))) => effects.open_fd = Some(fd),
             (Hook::VmcoreinfoRaw(os), Some(Value::Blob(blob))) => {
                 self.all_translations_changed();
-                self.parse_vmcoreinfo(os, &blob.to_vec(), effects)?;
+                let later = !self.node(id).persistent;
+                self.parse_vmcoreinfo(os, blob.to_vec(), later, effects)?;
             }
             (Hook::VmcoreinfoLine(os), _) => self.apply_vmcoreinfo_line(os, id, effects)?,
             (Hook::VmcoreinfoDerived(os), _) => self.apply_vmcoreinfo_derived(os, id, effects)?,

@@ -13,7 +13,7 @@
 //! | persistent | set by the user: survives opening another dump |
 //! | volatile | set by the library: goes with the dump it came from |
 //! | view | a register inside a CPU's PRSTATUS note: read and written there |
-//! | lazy | computed at the first access |
+//! | lazy | computed at the first access; so are all rows of VMCOREINFO together |
 //!
 //! This module knows neither files nor formats.
 
@@ -118,7 +118,8 @@ impl Attributes {
     /// # Errors
     /// `NoKey` (`No such key`).
     pub fn reference(&self, path: Option<&str>) -> Result<AttrRef> {
-        let tree = self.tree.lock();
+        let mut tree = self.tree.lock();
+        tree.read_rows_for(path);
         let id = path.map_or(Some(ROOT), |path| tree.lookup(ROOT, path));
         id.map(|id| tree.reference(id)).ok_or_else(no_such_key)
     }
@@ -128,8 +129,9 @@ impl Attributes {
     /// # Errors
     /// `NoKey` (`No such key`), also for a `base` that was deleted.
     pub fn sub_reference(&self, base: AttrRef, path: &str) -> Result<AttrRef> {
-        let tree = self.tree.lock();
+        let mut tree = self.tree.lock();
         let base = tree.resolve(base)?;
+        tree.read_rows_below(base, path);
         tree.lookup(base, path).map(|id| tree.reference(id)).ok_or_else(no_such_key)
     }
 
@@ -147,8 +149,10 @@ impl Attributes {
     /// # Errors
     /// `NoKey`.
     pub fn is_set(&self, handle: AttrRef) -> Result<bool> {
-        let tree = self.tree.lock();
-        Ok(tree.node(tree.resolve(handle)?).set)
+        let mut tree = self.tree.lock();
+        let id = tree.resolve(handle)?;
+        tree.read_rows_in(id);
+        Ok(tree.node(id).set)
     }
 
     /// Full path of an attribute; empty for the root.
@@ -169,6 +173,7 @@ impl Attributes {
         let lazy = {
             let mut tree = self.tree.lock();
             let id = tree.resolve(handle)?;
+            tree.read_rows_in(id);
             match tree.access(id)? {
                 Access::Value(value) => return Ok(value),
                 Access::Lazy(lazy) => lazy,
@@ -198,6 +203,7 @@ impl Attributes {
     pub fn set(&self, handle: AttrRef, value: Value, persistent: bool, effects: &mut Effects) -> Result<()> {
         self.with_tree(|tree| {
             let id = tree.resolve(handle)?;
+            tree.read_rows_in(id);
             tree.set(id, value, persistent, effects)
         })
     }
@@ -209,6 +215,7 @@ impl Attributes {
     pub fn clear(&self, handle: AttrRef, effects: &mut Effects) -> Result<()> {
         self.with_tree(|tree| {
             let id = tree.resolve(handle)?;
+            tree.read_rows_in(id);
             tree.clear(id, effects);
             Ok(())
         })
@@ -225,7 +232,8 @@ impl Attributes {
     /// `NoData` (`Key has no value`) or `Invalid` (`Path is a leaf attribute`)
     /// for a `directory` that is none; `NoKey` for deleted attributes.
     pub fn next(&self, directory: AttrRef, previous: Option<AttrRef>) -> Result<Option<AttrEntry>> {
-        let tree = self.tree.lock();
+        let mut tree = self.tree.lock();
+        tree.read_rows();
         tree.next_entry(tree.first_directory(), directory, previous)
     }
 
@@ -244,6 +252,7 @@ impl Attributes {
     /// without reading from the dump.
     pub fn number(&self, path: &str) -> Option<u64> {
         let mut tree = self.tree.lock();
+        tree.read_rows_for(Some(path));
         let id = tree.lookup(ROOT, path)?;
         match tree.access(id).ok()? {
             Access::Value(Value::Number(number) | Value::Address(number)) => Some(number),
@@ -253,7 +262,8 @@ impl Attributes {
 
     /// The text at `path`, if it is set.
     pub fn string(&self, path: &str) -> Option<Shared<str>> {
-        let tree = self.tree.lock();
+        let mut tree = self.tree.lock();
+        tree.read_rows_for(Some(path));
         match tree.plain_value(tree.lookup(ROOT, path)?) {
             Some(Value::String(text)) => Some(text),
             _ => None,
@@ -316,6 +326,7 @@ impl<'a> Facts<'a> {
     pub fn set(&mut self, path: &str, value: Value) -> Result<()> {
         let Facts { attributes, effects } = self;
         attributes.with_tree(|tree| {
+            tree.read_rows_for(Some(path));
             let id = tree
                 .create_path(ROOT, path, value.attr_type(), Hook::None)
                 .ok_or_else(|| Error::invalid("Path is a leaf attribute"))?;
@@ -407,6 +418,7 @@ impl<'a> Facts<'a> {
     /// Creates `path` with a value of a special kind.
     fn put(&mut self, path: &str, kind: AttrType, slot: Slot) -> Result<()> {
         self.attributes.with_tree(|tree| {
+            tree.read_rows_for(Some(path));
             let id = tree
                 .create_path(ROOT, path, kind, Hook::None)
                 .ok_or_else(|| Error::invalid("Path is a leaf attribute"))?;
@@ -431,7 +443,9 @@ impl<'a> Facts<'a> {
 
     /// Whether the attribute at `path` has a value.
     pub fn is_set(&self, path: &str) -> bool {
-        self.attributes.tree.lock().is_set(path)
+        let mut tree = self.attributes.tree.lock();
+        tree.read_rows_for(Some(path));
+        tree.is_set(path)
     }
 
     /// The architecture that `arch.name` names, if it is one we know.

@@ -222,7 +222,8 @@ impl Attributes {
     /// # Errors
     /// `NoKey` (`No such key`).
     pub fn reference_in(&self, scope: &Scope, path: Option<&str>) -> Result<AttrRef> {
-        let tree = self.tree.lock();
+        let mut tree = self.tree.lock();
+        tree.read_rows_for(path);
         let id = path.map_or(Some(ROOT), |path| tree.lookup_in(scope.directory, ROOT, path));
         id.map(|id| tree.reference(id)).ok_or_else(no_such_key)
     }
@@ -234,8 +235,10 @@ impl Attributes {
     pub fn get_in(&self, scope: &Scope, path: Option<&str>) -> Result<(AttrRef, Value)> {
         let handle = {
             let mut tree = self.tree.lock();
+            tree.read_rows_for(path);
             let id = path.map_or(Some(ROOT), |path| tree.lookup_in(scope.directory, ROOT, path));
             let id = id.ok_or_else(no_such_key)?;
+            tree.read_rows_in(id);
             let handle = tree.reference(id);
             if let Access::Value(value) = tree.access(id)? {
                 return Ok((handle, value));
@@ -251,8 +254,9 @@ impl Attributes {
     /// # Errors
     /// `NoKey` (`No such key`), also for a `base` that was deleted.
     pub fn sub_reference_in(&self, scope: &Scope, base: AttrRef, path: &str) -> Result<AttrRef> {
-        let tree = self.tree.lock();
+        let mut tree = self.tree.lock();
         let base = tree.resolve(base)?;
+        tree.read_rows_below(base, path);
         tree.lookup_in(scope.directory, base, path).map(|id| tree.reference(id)).ok_or_else(no_such_key)
     }
 
@@ -266,7 +270,9 @@ impl Attributes {
         directory: AttrRef,
         previous: Option<AttrRef>,
     ) -> Result<Option<AttrEntry>> {
-        self.tree.lock().next_entry(scope.directory, directory, previous)
+        let mut tree = self.tree.lock();
+        tree.read_rows();
+        tree.next_entry(scope.directory, directory, previous)
     }
 
     /// [`Attributes::clear`] in a scope.
@@ -276,6 +282,7 @@ impl Attributes {
     pub fn clear_in(&self, scope: &Scope, handle: AttrRef, effects: &mut Effects) -> Result<()> {
         self.with_tree(|tree| {
             let id = tree.resolve(handle)?;
+            tree.read_rows_in(id);
             tree.clear_in(scope.directory, id, effects);
             Ok(())
         })

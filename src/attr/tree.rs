@@ -23,6 +23,7 @@ use super::hooks::Hook;
 use super::scope::Known;
 use super::value::{AttrType, Value};
 use super::view::{PageShift, View};
+use super::vmcoreinfo::Unread;
 use crate::error::{Error, Result, Status};
 use crate::sync::{Counter, MaybeSend, MaybeSync, Shared};
 
@@ -155,6 +156,8 @@ pub(super) struct Tree {
     /// While what follows from the user's values is made anew: what has a
     /// value keeps it.
     pub filling: bool,
+    /// Texts of VMCOREINFO whose rows nobody has asked for yet.
+    pub unread: Vec<Unread>,
 }
 
 impl Tree {
@@ -180,6 +183,7 @@ impl Tree {
             hasher: DefaultHashBuilder::default(),
             page_shift: PageShift::default(),
             filling: false,
+            unread: Vec::new(),
             scopes: Vec::new(),
             dropped: Vec::new(),
         }
@@ -303,7 +307,12 @@ impl Tree {
     /// `path` are created.
     pub fn has_room(&self, path: &str, limit: usize) -> bool {
         let components = path.bytes().filter(|byte| *byte == b'.').count() + 1;
-        self.nodes.len() - self.free.len() + components <= limit
+        self.has_room_for_nodes(components, limit)
+    }
+
+    /// Whether the tree stays within `limit` nodes with so many more.
+    pub fn has_room_for_nodes(&self, more: usize, limit: usize) -> bool {
+        (self.nodes.len() - self.free.len()).saturating_add(more) <= limit
     }
 
     /// Creates what is missing of a path below `base`; `None` if a component
