@@ -31,6 +31,12 @@ const ENTRY_WORDS: usize = ENTRY_BYTES / 8;
 const RANK_WORDS: usize = 8;
 /// Bytes of the bitmap that are read in one go.
 const READ_BYTES: u64 = 8 * ENTRY_BYTES as u64;
+/// Bytes of a bitmap that are looked at together: a cache line.
+const LINE_BYTES: usize = 64;
+const LINE_WORDS: usize = LINE_BYTES / 8;
+/// A longer bitmap is read piece by piece even if the file could be mapped:
+/// each piece is needed once, and a map would keep all of them in memory.
+const MAPPED_BYTES: u64 = 1 << 20;
 /// A bitmap may be this much larger than the file that stores it (a flattened
 /// stream has holes); 1 GiB of bits are 32 TiB of 4-KiB pages.
 const HOLE_BYTES: u64 = 1 << 30;
@@ -132,7 +138,8 @@ impl PfnIndex {
             if files.len(file).is_none() && files.ends_before(file, from)? {
                 break;
             }
-            if let Some(bytes) = files.borrow(file, from, size) {
+            let mapped = if length <= MAPPED_BYTES { files.borrow(file, from, size) } else { None };
+            if let Some(bytes) = mapped {
                 builder.push(bytes)?;
             } else {
                 if buffer.is_empty() {
@@ -141,7 +148,7 @@ impl PfnIndex {
                 }
                 // Only the last block is smaller than the first one.
                 let bytes = &mut buffer[..size];
-                files.read(file, from, bytes)?;
+                files.read_once(file, from, bytes)?;
                 builder.push(bytes)?;
             }
             at += size as u64;
@@ -312,20 +319,23 @@ impl Builder {
     }
 
     fn entry(&mut self, bytes: &[u8]) -> Result<()> {
-        if bytes.chunks(64).all(|line| line.iter().fold(0, |all, byte| all | byte) == 0) {
-            return Ok(());
-        }
         let base = self.next * ENTRY_BITS;
         let low = self.range.start.saturating_sub(base).min(ENTRY_BITS) as usize;
         let high = self.range.end.saturating_sub(base).min(ENTRY_BITS) as usize;
         let order = self.order;
         let word = |at: usize| order.word(bytes, at) & below(high, at) & !below(low, at);
         let (mut count, mut used) = (0, 0);
-        for at in 0..bytes.len().div_ceil(8) {
-            let word = word(at);
-            if word != 0 {
-                used = at + 1;
-                count += u64::from(word.count_ones());
+        let (lines, rest) = bytes.as_chunks::<LINE_BYTES>();
+        // Most of a sparse bitmap is zero, and that is seen line by line.
+        let set = lines.iter().enumerate().filter(|(_, line)| **line != [0; LINE_BYTES]);
+        let rest = (!rest.is_empty()).then_some(lines.len());
+        for line in set.map(|(line, _)| line).chain(rest) {
+            for at in line * LINE_WORDS..(line + 1) * LINE_WORDS {
+                let word = word(at);
+                if word != 0 {
+                    used = at + 1;
+                    count += u64::from(word.count_ones());
+                }
             }
         }
         let bits = match count {

@@ -68,6 +68,15 @@ pub trait ReadAt: MaybeSend + MaybeSync {
     /// with the operating system's text and nothing else.
     fn read_at(&self, pos: u64, buf: &mut [u8]) -> Result<usize>;
 
+    /// Reads like [`read_at`](Self::read_at) what will not be needed again: a
+    /// source that copies from a memory map does not touch the map for it.
+    ///
+    /// # Errors
+    /// Those of [`read_at`](Self::read_at).
+    fn read_once(&self, pos: u64, buf: &mut [u8]) -> Result<usize> {
+        self.read_at(pos, buf)
+    }
+
     /// Length in bytes, if the source has one (a device may not).
     fn len(&self) -> Option<u64> {
         None
@@ -101,12 +110,17 @@ pub type Source = Shared<dyn ReadAt>;
 /// Those of [`ReadAt::read_at`]; a source that claims to have read more than
 /// it was asked for is an error as well.
 pub fn read_full(source: &(impl ReadAt + ?Sized), pos: u64, buf: &mut [u8]) -> Result<usize> {
+    read_full_by(pos, buf, |pos, buf| source.read_at(pos, buf))
+}
+
+/// The same with another way to read.
+fn read_full_by(pos: u64, buf: &mut [u8], read: impl Fn(u64, &mut [u8]) -> Result<usize>) -> Result<usize> {
     let mut done = 0;
     while done < buf.len() {
         let Some(at) = pos.checked_add(done as u64) else {
             break;
         };
-        let n = source.read_at(at, &mut buf[done..])?;
+        let n = read(at, &mut buf[done..])?;
         if n == 0 {
             break;
         }

@@ -183,6 +183,14 @@ impl ReadAt for Governed {
         self.source.read_at(pos, buf)
     }
 
+    fn read_once(&self, pos: u64, buf: &mut [u8]) -> Result<usize> {
+        if self.policy.get() == MmapPolicy::ALWAYS || buf.is_empty() {
+            return self.read_at(pos, buf);
+        }
+        self.policy.read_misses.add(1);
+        self.source.read_once(pos, buf)
+    }
+
     fn len(&self) -> Option<u64> {
         self.source.len()
     }
@@ -249,6 +257,23 @@ mod tests {
         assert_eq!(source.read_at(8, &mut [0; 4]), Ok(2));
         assert_eq!(statistics(&policy), [0, 1, 0, 2]);
         assert_eq!(policy.get(), 4711);
+    }
+
+    #[test]
+    fn what_is_needed_once_is_read_unless_that_is_forbidden() {
+        for (number, expected) in [
+            (MmapPolicy::NEVER, [0, 0, 0, 1]),
+            (MmapPolicy::ALWAYS, [0, 1, 0, 0]),
+            (MmapPolicy::TRY, [0, 0, 0, 1]),
+            (MmapPolicy::TRY_ONCE, [0, 0, 0, 1]),
+        ] {
+            let policy = Shared::new(MmapPolicy::new(number));
+            let source = Governed::new(Shared::new(vec![1; 10]), policy.clone());
+            let mut bytes = [0; 4];
+            assert_eq!(source.read_once(8, &mut bytes), Ok(2));
+            assert_eq!(bytes, [1, 1, 0, 0]);
+            assert_eq!((statistics(&policy), policy.get()), (expected, number));
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The files of one dump.
 
 use super::policy::Governed;
-use super::{Archive, FlatView, MmapPolicy, ReadAt, Source, archive, flat, read_zero_filled};
+use super::{Archive, FlatView, MmapPolicy, ReadAt, Source, archive, flat, read_full_by, read_zero_filled};
 use crate::error::{Error, Result, ResultExt, Status};
 use crate::sync::Shared;
 use alloc::format;
@@ -62,6 +62,13 @@ impl ReadAt for Tail {
     fn read_at(&self, pos: u64, buf: &mut [u8]) -> Result<usize> {
         match self.pos.checked_add(pos) {
             Some(pos) => self.source.read_at(pos, buf),
+            None => Ok(0),
+        }
+    }
+
+    fn read_once(&self, pos: u64, buf: &mut [u8]) -> Result<usize> {
+        match self.pos.checked_add(pos) {
+            Some(pos) => self.source.read_once(pos, buf),
             None => Ok(0),
         }
     }
@@ -187,6 +194,22 @@ impl FileSet {
     /// such file.
     pub fn read(&self, index: usize, pos: u64, buf: &mut [u8]) -> Result<()> {
         self.read_file(self.file(index)?, pos, buf)
+    }
+
+    /// Like [`read`](Self::read) for bytes that will not be needed again: those of
+    /// a file that could be mapped do not stay in memory. Under policy `always`
+    /// there is no other way than the map.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub fn read_once(&self, index: usize, pos: u64, buf: &mut [u8]) -> Result<()> {
+        let file = self.file(index)?;
+        if self.policy.get() == MmapPolicy::ALWAYS {
+            return self.read_file(file, pos, buf);
+        }
+        let done = read_full_by(pos, buf, |pos, buf| file.view.read_once(pos, buf))?;
+        buf[done..].fill(0);
+        Ok(())
     }
 
     fn read_file(&self, file: &File, pos: u64, buf: &mut [u8]) -> Result<()> {

@@ -33,6 +33,10 @@ macro_rules! forward_read_at {
             ReadAt::read_at($inner, pos, buf)
         }
 
+        fn read_once(&$self, pos: u64, buf: &mut [u8]) -> Result<usize> {
+            ReadAt::read_once($inner, pos, buf)
+        }
+
         fn len(&$self) -> Option<u64> {
             ReadAt::len($inner)
         }
