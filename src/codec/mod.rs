@@ -12,10 +12,15 @@
 //! [`Decoder`] keeps what they reuse. Compressed bytes are hostile; whatever
 //! they say, a decoder returns, writes inside of the page only, and needs no
 //! more memory than its documentation states.
+//!
+//! With feature `native-codecs` the C libraries libdeflate and libzstd come
+//! first for zlib and Zstandard.
 
 mod copy;
 pub(crate) mod crc32c;
 pub mod lzo;
+#[cfg(feature = "native-codecs")]
+mod native;
 pub mod rle;
 pub mod snappy;
 #[cfg(test)]
@@ -53,6 +58,10 @@ pub struct Decoder {
     snappy: snappy::State,
     zstd: zstd::State,
     rle: rle::State,
+    #[cfg(feature = "native-codecs")]
+    native_zlib: native::Zlib,
+    #[cfg(feature = "native-codecs")]
+    native_zstd: native::Zstd,
 }
 
 impl Decoder {
@@ -71,6 +80,10 @@ impl Decoder {
     /// invalid data, or `Wrong uncompressed size: <n>` when it yields fewer
     /// bytes than a page.
     pub fn page(&mut self, codec: Codec, src: &[u8], dst: &mut [u8]) -> Result<()> {
+        #[cfg(feature = "native-codecs")]
+        if self.native(codec, src, dst) {
+            return Ok(());
+        }
         let len = match codec {
             Codec::Zlib => zlib::decompress(&mut self.zlib, src, dst)?,
             Codec::Lzo => lzo::decompress(&mut self.lzo, src, dst)?,
@@ -82,6 +95,17 @@ impl Decoder {
             return Err(Error::corrupt(format!("Wrong uncompressed size: {len}")));
         }
         Ok(())
+    }
+
+    /// Whether a C library unpacked a whole page.
+    #[cfg(feature = "native-codecs")]
+    fn native(&mut self, codec: Codec, src: &[u8], dst: &mut [u8]) -> bool {
+        let len = match codec {
+            Codec::Zlib => self.native_zlib.decompress(src, dst),
+            Codec::Zstd => self.native_zstd.decompress(src, dst),
+            _ => None,
+        };
+        len == Some(dst.len())
     }
 }
 
