@@ -16,6 +16,7 @@ mod c;
 mod cases;
 mod docs;
 mod files;
+mod known;
 mod options;
 mod plot;
 mod report;

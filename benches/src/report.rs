@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::cases::Unit;
+use crate::known::{self, Known};
 use crate::subject::Subject;
 
 /// Below this part of its target a case fails.
@@ -95,6 +96,17 @@ impl Row {
         Some(self.ratio(Subject::Rust)?.median / self.target?)
     }
 
+    /// What is known about why the target is missed.
+    pub fn known(&self) -> Option<&'static Known> {
+        self.target.and_then(|_| known::about(&self.name))
+    }
+
+    /// The ratio below which a short run fails.
+    fn floor(&self) -> Option<f64> {
+        let target = self.target?;
+        Some(self.known().map_or(target, |known| known.measured.min(target)) * TOLERATED)
+    }
+
     /// This one, or another measurement of the same that is nearer to the target.
     pub fn better(self, other: Row) -> Row {
         match (self.reached(), other.reached()) {
@@ -104,13 +116,15 @@ impl Row {
         }
     }
 
-    /// Why a subject was not measured, if there is more to say about it.
-    fn refusals(&self) -> impl Iterator<Item = String> + '_ {
+    /// Why a subject was not measured, and what else there is to say.
+    fn remarks(&self) -> impl Iterator<Item = String> + '_ {
         let (Kind::Case { rounds, .. } | Kind::Quotient { rounds }) = &self.kind;
         let texts = Subject::ALL.into_iter().zip(rounds).filter_map(|(subject, rounds)| {
             let text = rounds.as_ref().err().filter(|text| !text.is_empty() && *text != "not measured")?;
             Some(format!("{} ({}): {text}", self.name, subject.name()))
         });
+        let reached = self.known().filter(|_| self.reached().is_some_and(|reached| reached >= 1.0));
+        let texts = texts.chain(reached.map(|known| format!("{}: the target is reached", known.case)));
         let differs = matches!(self.kind, Kind::Case { differs: true, .. });
         texts.chain(differs.then(|| format!("{}: the libraries read different bytes", self.name)))
     }
@@ -149,7 +163,7 @@ pub fn line(row: &Row) -> String {
 
 /// Remarks about rows, one a line.
 pub fn remarks(rows: &[Row]) -> Vec<String> {
-    rows.iter().flat_map(Row::refusals).collect()
+    rows.iter().flat_map(Row::remarks).collect()
 }
 
 /// Everything as JSON.
@@ -182,12 +196,15 @@ pub fn json(rows: &[Row], machine: &str) -> Value {
 pub fn failures(rows: &[Row]) -> String {
     let mut text = String::new();
     for row in rows {
-        let Some(target) = row.target else { continue };
-        match row.reached() {
-            Some(reached) if reached >= TOLERATED => {}
-            Some(reached) => {
-                let percent = reached * 100.0;
-                let _ = writeln!(text, "{}: {percent:.0}% of the target {}", row.name, number(target));
+        let (Some(target), Some(floor)) = (row.target, row.floor()) else { continue };
+        match row.ratio(Subject::Rust).map(|ratio| ratio.median) {
+            Some(ratio) if ratio >= floor => {}
+            Some(ratio) => {
+                let percent = ratio / target * 100.0;
+                let _ = write!(text, "{}: {percent:.0}% of the target {}", row.name, number(target));
+                let known =
+                    row.known().map(|known| format!(", where {} was measured", number(known.measured)));
+                let _ = writeln!(text, "{}", known.unwrap_or_default());
             }
             None => {
                 let _ = writeln!(text, "{}: not measured", row.name);
@@ -222,6 +239,23 @@ mod tests {
         assert_eq!(failures(&[row(&[1.0], &[1.58], 2.0)]), "a: 79% of the target 2.00\n");
         assert_eq!(failures(&[row(&[], &[], 2.0)]), "a: not measured\n");
         assert!(line(&row(&[1.0], &[1.6], 2.0)).contains("(missed)"));
+    }
+
+    #[test]
+    fn a_case_whose_target_is_missed_fails_below_four_fifths_of_what_was_measured() {
+        let known = crate::known::KNOWN.first().unwrap();
+        let named =
+            |ratio: f64| Row { name: known.case.into(), ..row(&[1.0], &[ratio], known.measured * 2.0) };
+        assert_eq!(failures(&[named(known.measured * 0.81)]), "");
+        let worse = failures(&[named(known.measured * 0.79)]);
+        assert!(worse.ends_with(&format!(", where {} was measured\n", number(known.measured))), "{worse}");
+        // Without a target it is nothing to be held to.
+        assert_eq!(failures(&[Row { target: None, ..named(0.1) }]), "");
+        assert_eq!(remarks(&[named(known.measured)]), [""; 0]);
+        assert_eq!(
+            remarks(&[named(known.measured * 2.0)]),
+            [format!("{}: the target is reached", known.case)]
+        );
     }
 
     #[test]

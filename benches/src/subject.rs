@@ -81,10 +81,26 @@ pub trait Dump: Send {
         }
         (failed, sum)
     }
+    /// Adds up the words of the pages at these addresses, as they can be had
+    /// fastest; how many reads failed, and the sum.
+    fn look_each(&mut self, space: Space, addresses: &[u64], buffer: &mut [u8]) -> (u64, u64) {
+        let (mut failed, mut sum) = (0, 0);
+        for address in addresses {
+            failed += self.read_each(space, std::slice::from_ref(address), buffer);
+            sum = total(buffer).wrapping_add(sum);
+        }
+        (failed, sum)
+    }
     /// Asks for each of these attributes so many times; how many had no value.
     fn get_each(&mut self, keys: &[&CStr], times: u64) -> u64;
     fn set_number(&mut self, key: &CStr, number: u64) -> Outcome<()>;
     fn set_text(&mut self, key: &CStr, text: &CStr) -> Outcome<()>;
+}
+
+/// The sum of all words.
+fn total(bytes: &[u8]) -> u64 {
+    let (words, _) = bytes.as_chunks();
+    words.iter().fold(0, |sum, word| u64::from_le_bytes(*word).wrapping_add(sum))
 }
 
 struct OurRust;
@@ -113,6 +129,17 @@ impl Dump for Context {
             black_box(&buffer);
         }
         failed
+    }
+
+    fn look_each(&mut self, space: Space, addresses: &[u64], _: &mut [u8]) -> (u64, u64) {
+        let (mut failed, mut sum) = (0, 0);
+        for address in addresses {
+            match self.page(space, *address) {
+                Ok(page) => sum = total(&page).wrapping_add(sum),
+                Err(_) => failed += 1,
+            }
+        }
+        (failed, sum)
     }
 
     fn get_each(&mut self, keys: &[&CStr], times: u64) -> u64 {

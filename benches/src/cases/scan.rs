@@ -55,10 +55,12 @@ fn elf(files: &Files, effort: Effort) -> Group {
     let mut group = group(&files.elf, None, effort);
     group.cases[0].target = Some(1.5);
     group.cases[0].short = true;
+    let memcpy = group.cases.len();
     group.cases.push(copying(&files.elf, effort));
+    group.cases.push(looking(&files.elf, effort));
     group.quotients.push(Quotient {
         name: "scan ELF, 1 thread, against memcpy".into(),
-        over: THREADS.len(),
+        over: memcpy,
         under: 0,
         over_is_rust: true,
         target: Some(0.6),
@@ -114,6 +116,27 @@ fn case(file: &Named, threads: usize, effort: Effort) -> Case {
         Ok(Prepared { answer, round: Box::new(round) })
     });
     case.point(file.name.clone(), threads as u64)
+}
+
+/// Looking at the bytes of every page where they are, if they can be had there.
+fn looking(file: &Named, effort: Effort) -> Case {
+    let paths = file.paths.clone();
+    Case::new(format!("look at {}, 1 thread", file.name), Unit::Page, move |library| {
+        let once = addresses(&paths)?;
+        let mut dump = library.open(&paths)?;
+        let (failed, answer) = dump.look_each(Space::MachinePhysical, &once, PageBuffer::new().bytes());
+        all_read(failed, once.len())?;
+        let passes = effort.pages.div_ceil(once.len().max(1));
+        let mut buffer = PageBuffer::new();
+        let round = move || {
+            let start = Instant::now();
+            for _ in 0..passes {
+                std::hint::black_box(dump.look_each(Space::MachinePhysical, &once, buffer.bytes()));
+            }
+            Ok(each(start.elapsed(), passes * once.len()))
+        };
+        Ok(Prepared { answer, round: Box::new(round) })
+    })
 }
 
 /// Reads these pages in threads, each with a clone, from the moment at which
