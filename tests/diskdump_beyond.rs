@@ -3,7 +3,7 @@
 
 mod support;
 
-use kdumpfile::{Context, Status, Value};
+use kdumpfile::{Blob, Context, Status, Value};
 use kdumpfile_testkit::arch::Arch;
 use kdumpfile_testkit::compress::{self, Codec};
 use kdumpfile_testkit::diskdump::{DiskdumpBuilder, Page};
@@ -446,6 +446,30 @@ fn an_inferred_architecture_that_does_not_fit_the_notes_is_no_error() {
     let dump = open(dump_of([0]).utsname(Utsname::qemu("x86_64")).notes(notes).build());
     assert_eq!(dump.string("arch.name").unwrap(), "x86_64");
     assert!(page(&dump, 0).unwrap() == page_bytes(0));
+}
+
+#[test]
+fn vmcoreinfo_that_the_user_sets_later_tells_the_architecture() {
+    let rows = "OSRELEASE=6.12\nPAGESIZE=4096\nNUMBER(va_kernel_pa_offset)=0xfffffffeffe00000\n";
+    let raw = || Value::Blob(Blob::new(rows.into()));
+    let unknown = || open(dump_of([0]).utsname(Utsname::qemu("Unknown")).build());
+    let dump = unknown();
+    assert!(dump.string("arch.name").is_err());
+    dump.set("linux.vmcoreinfo.raw", raw()).unwrap();
+    assert_eq!(dump.string("arch.name").unwrap(), "riscv64");
+    assert_eq!(dump.string("arch.inferred").unwrap(), "NUMBER(va_kernel_pa_offset) in VMCOREINFO");
+    // Not one that is known, nor that of a machine with a name.
+    let dump = unknown();
+    dump.set("arch.name", Value::from("x86_64")).unwrap();
+    dump.set("linux.vmcoreinfo.raw", raw()).unwrap();
+    assert_eq!(dump.string("arch.name").unwrap(), "x86_64");
+    let dump = open(dump_of([0]).utsname(Utsname::linux("6", "mips64")).build());
+    dump.set("linux.vmcoreinfo.raw", raw()).unwrap();
+    assert!(dump.string("arch.name").is_err());
+    // Nor before there is a dump.
+    let dump = Context::new();
+    dump.set("linux.vmcoreinfo.raw", raw()).unwrap();
+    assert!(dump.string("arch.name").is_err());
 }
 
 // Section 5.1: what the user set is not overwritten by what the file says.

@@ -3,9 +3,10 @@
 use alloc::string::String;
 
 use super::Context;
-use crate::arch::Arch;
+use crate::arch::{Arch, ByteOrder};
 use crate::attr::{AttrRef, Os, Value};
 use crate::error::{Error, Result, ResultExt, Status};
+use crate::format::infer::{self, Evidence};
 use crate::format::{Space, elf, memory};
 use crate::io::LiveKind;
 use crate::notes::{self, uts};
@@ -22,7 +23,11 @@ impl Context {
     /// Sets an attribute, and does what a new `addrxlat.ostype` asks for. If
     /// that fails the attribute has its new value all the same.
     pub(super) fn apply(&self, attr: AttrRef, value: Value) -> Result<()> {
-        let Some(os) = self.dump.set(attr, value)? else { return Ok(()) };
+        let os = self.dump.set(attr, value)?;
+        if self.attributes().reference(Some("linux.vmcoreinfo.raw")) == Ok(attr) {
+            self.infer_architecture()?;
+        }
+        let Some(os) = os else { return Ok(()) };
         if os == Os::Linux {
             self.read_lowcore()?;
         }
@@ -30,6 +35,28 @@ impl Context {
             self.find_utsname()?;
         }
         self.read_xen_extra_version()
+    }
+
+    /// Sets `arch.name` of an open dump that does not tell its architecture, if
+    /// VMCOREINFO that the user set tells it.
+    fn infer_architecture(&self) -> Result<()> {
+        if self.snapshot().opened.is_none() {
+            return Ok(());
+        }
+        self.dump.describe(|facts| {
+            // A machine with a name is none of those that are known.
+            if facts.is_set("linux.uts.machine") {
+                return Ok(());
+            }
+            let order = match facts.number("arch.byte_order") {
+                Some(0) => ByteOrder::Big,
+                _ => ByteOrder::Little,
+            };
+            let pointer_size = facts.number("arch.ptr_size").and_then(|size| u8::try_from(size).ok());
+            let pointer_size = pointer_size.unwrap_or(8);
+            let evidence = Evidence { order, pointer_size, machine: b"", notes: b"" };
+            infer::settle(facts, &evidence).map(|_| ())
+        })
     }
 
     /// What a dump that was just opened tells by its memory, if it is known

@@ -48,14 +48,17 @@ const VMCOREINFO: &[(&str, Arch)] = &[
     ("SYMBOL.mmu_vmemmap_psize", Arch::Ppc64),
 ];
 
-/// Sizes of `struct elf_prstatus` (`include/linux/elfcore.h`) in bytes.
+/// Sizes of `struct elf_prstatus` (`include/linux/elfcore.h`) in bytes. That of
+/// riscv64 has 32 registers, but programs made for 33 write it as well.
 #[rustfmt::skip]
 const PRSTATUS: &[(usize, ByteOrder, Arch)] = &[
     (336, ByteOrder::Little, Arch::X86_64),
     (144, ByteOrder::Little, Arch::Ia32),
     (392, ByteOrder::Little, Arch::Aarch64),
     (148, ByteOrder::Little, Arch::Arm),
+    (376, ByteOrder::Little, Arch::Riscv64),
     (384, ByteOrder::Little, Arch::Riscv64),
+    (480, ByteOrder::Little, Arch::Loongarch64),
     (504, ByteOrder::Little, Arch::Ppc64),
     (504, ByteOrder::Big, Arch::Ppc64),
     (336, ByteOrder::Big, Arch::S390x),
@@ -196,6 +199,10 @@ mod tests {
             (ByteOrder::Little, 336, Some(Arch::X86_64)),
             (ByteOrder::Big, 336, Some(Arch::S390x)),
             (ByteOrder::Little, 144, Some(Arch::Ia32)),
+            // As QEMU writes it.
+            (ByteOrder::Little, 376, Some(Arch::Riscv64)),
+            (ByteOrder::Little, 384, Some(Arch::Riscv64)),
+            (ByteOrder::Little, 480, Some(Arch::Loongarch64)),
             (ByteOrder::Big, 504, Some(Arch::Ppc64)),
             (ByteOrder::Big, 144, None),
             (ByteOrder::Little, 0, None),
