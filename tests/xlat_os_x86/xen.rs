@@ -83,7 +83,7 @@ fn without_page_tables_the_version_tells() {
             &["ffff82c4c0000000-ffff82c4ffffffff KTEXT", "ffff830000000000-ffff87ffffffffff DIRECT"],
         ),
         (
-            Some((4, 17)),
+            Some((4, 13)),
             &["ffff82d080000000-ffff82d0bfffffff KTEXT", "ffff830000000000-ffff87ffffffffff DIRECT"],
         ),
     ];
@@ -93,6 +93,54 @@ fn without_page_tables_the_version_tells() {
         let (.., lines) = set_up(&Machine::x86_64(4), &options, Peer::Same);
         assert_eq!((lines[0].as_str(), special(&lines)), ("ok", expected.to_vec()));
     }
+}
+
+#[test]
+fn text_moved_down_in_4_14() {
+    let options = Options { version_code: Some(4 << 16 | 14), ..xen() };
+    // The peer knows no layout after that of 4.4.
+    let (.., lines) = set_up(&Machine::x86_64(4), &options, Peer::Less);
+    assert_eq!(
+        special(&lines),
+        ["ffff82d040000000-ffff82d07fffffff KTEXT", "ffff830000000000-ffff87ffffffffff DIRECT"]
+    );
+}
+
+/// As 4.17 of Debian maps itself: nothing at the start of the text, then pages of
+/// 4 KiB with holes between the sections, and something else behind.
+#[test]
+fn text_in_small_pages_is_found_without_its_start() {
+    let text = 0xffff_82d0_4000_0000;
+    let (phys, offset) = (0x1f80_0000, 0x1f80_0000_u64.wrapping_sub(text));
+    for (base, direct) in [
+        (DIRECTMAP, "ffff830000000000-ffff87ffffffffff DIRECT"),
+        (BIGMEM, "ffff848000000000-ffff87ffffffffff DIRECT"),
+    ] {
+        let mut machine = hypervisor(base, None);
+        for section in [0x20_0000, 0x44_0000, 0x5a_0000] {
+            machine.map_run(text + section, phys + section, 32 * PAGE, 12);
+        }
+        machine.map_run(text + 0x80_0000, 0x100_0000, 4 * PAGE, 12);
+        let (ctx, sys, lines) = set_up(&machine, &xen(), Peer::Less);
+        assert_eq!(special(&lines), ["ffff82d040200000-ffff82d0405bffff KTEXT", direct]);
+        assert_eq!(only(&lines, &["KTEXT"]), [format!("KTEXT linear 0 {offset:x}")]);
+        for (place, target) in [(0x44_1234, phys + 0x44_1234), (0x80_0008, 0x100_0008)] {
+            let found = ctx.convert(Some(&sys), AddrSpace::KPHYS, FullAddr::kvirt(text + place)).unwrap();
+            assert_eq!(found, FullAddr::kphys(target));
+        }
+    }
+}
+
+#[test]
+fn table_of_machine_frames_below_an_older_text_is_not_taken_for_it() {
+    let mut machine = hypervisor(DIRECTMAP, None);
+    machine.map_run(0xffff_82d0_4000_0000, 0x300_0000, M2, 21);
+    machine.map_run(0xffff_82d0_8020_0000, 0x220_0000, 2 * M2, 21);
+    let (.., lines) = set_up(&machine, &xen(), Peer::Less);
+    assert_eq!(
+        special(&lines),
+        ["ffff82d080200000-ffff82d0805fffff KTEXT", "ffff830000000000-ffff87ffffffffff DIRECT"]
+    );
 }
 
 #[test]
