@@ -312,17 +312,22 @@ fn registers_of_a_processor_without_paging_do_not_count() {
     assert_eq!(special(&lines).len(), 2);
 }
 
-#[test]
-fn cr3_of_the_users_half_leads_to_the_kernels_half() {
+/// A kernel with PTI whose processor is in user mode.
+fn in_user_mode() -> Machine {
     let mut machine = kernel(4, 0xffff_8880_0000_0000, TEXT);
-    machine.symbols.clear();
     // The user's half: a page of the kernel's text, and nothing else.
     let (kernel_root, user_root) = (machine.root, machine.root + PAGE);
     machine.root = user_root;
     machine.map(user_root, 0, 12);
     machine.map(TEXT + 0xa0_0000, 0x1a0_0000, 21);
     machine.root = kernel_root;
-    let machine = machine.register("cr3", user_root | 0x1000 | 0x80);
+    machine.register("cr3", user_root | 0x1000 | 0x80)
+}
+
+#[test]
+fn cr3_of_the_users_half_leads_to_the_kernels_half() {
+    let mut machine = in_user_mode();
+    machine.symbols.clear();
     let options = Options { virt_bits: Some(48), ..x86_64() };
     let (.., lines) = set_up(&machine, &options, Peer::Less);
     assert_eq!(
@@ -330,6 +335,20 @@ fn cr3_of_the_users_half_leads_to_the_kernels_half() {
         ["ffff888000000000-ffff88800fffffff DIRECT", "ffffffff81000000-ffffffff81ffffff KTEXT"]
     );
     assert_eq!(only(&lines, &["PGT"]), ["PGT pgt 1 1:1800000 0 x86_64:12,9,9,9,9"]);
+}
+
+#[test]
+fn users_half_leads_to_the_kernels_half_when_the_symbol_of_the_root_is_out_of_reach() {
+    // Without `phys_base`, as before 4.10. The user's half does not map `_stext`.
+    let (.., lines) = set_up(&in_user_mode(), &x86_64(), Peer::Less);
+    let expected = ["ffff888000000000-ffff88800fffffff DIRECT", "ffffffff81000000-ffffffff81ffffff KTEXT"];
+    assert_eq!(special(&lines), expected);
+    assert_eq!(only(&lines, &["PGT"]), ["PGT pgt 1 1:1800000 0 x86_64:12,9,9,9,9"]);
+    // With one that is another kernel's, so that the root is not where it says.
+    let options = Options { phys_base: Some(0x5000_0000), ..x86_64() };
+    let (.., lines) = set_up(&in_user_mode(), &options, Peer::Less);
+    assert_eq!(only(&lines, &["PGT"]), ["PGT pgt 1 1:1800000 0 x86_64:12,9,9,9,9"]);
+    assert_eq!(special(&lines), expected[..1]);
 }
 
 #[test]

@@ -59,7 +59,7 @@ const XEN_M2P: u64 = 0xffff_8000_0000_0000;
 const PTI_USER_HALF: u64 = 1 << 12;
 
 pub(super) fn init(setup: &mut Setup<'_>) -> Result<()> {
-    let from_cr3 = find_root(setup)?;
+    let mut from_cr3 = find_root(setup)?;
     if let Some(sme) = setup.number("sme_mask")? {
         setup.change_table(MethodIndex::PGT, |table| table.pte_mask = sme);
     }
@@ -73,8 +73,9 @@ pub(super) fn init(setup: &mut Setup<'_>) -> Result<()> {
             _ => {}
         }
     }
-    if !text::init(setup)? && !from_cr3 {
-        try_cr3(setup)?;
+    let found = text::init(setup)?;
+    if !from_cr3 && !(found && root_is_readable(setup)?) {
+        from_cr3 = try_cr3(setup, found)?;
     }
     super::text_defaults_to_page_tables(setup);
     direct_mapping(setup, from_cr3)
@@ -116,22 +117,42 @@ fn find_root(setup: &mut Setup<'_>) -> Result<bool> {
 }
 
 /// Tries CR3 when nothing can be read from a root that a symbol tells; if that
-/// finds nothing either, the root stays.
+/// finds nothing either, the root stays. Returns whether it was changed.
 ///
 /// A symbol is an address in the text, and out of reach as long as the offset of
-/// the text is not known.
-fn try_cr3(setup: &mut Setup<'_>) -> Result<()> {
+/// the text is not known; it may have been `found` where nothing is stored.
+fn try_cr3(setup: &mut Setup<'_>, found: bool) -> Result<bool> {
     let root = setup.root(MethodIndex::PGT);
     let given = setup.options.root.is_some_and(|root| root.space != AddrSpace::NOADDR);
     if given || root.space != AddrSpace::KVIRT {
-        return Ok(());
+        return Ok(false);
     }
-    let Some(cr3) = setup.paging_register("cr3")? else { return Ok(()) };
-    setup.change_table(MethodIndex::PGT, |table| table.root = FullAddr::machphys(cr3 & !mask(12)));
-    if !text::init(setup)? {
-        setup.change_table(MethodIndex::PGT, |table| table.root = root);
+    let Some(cr3) = setup.paging_register("cr3")? else { return Ok(false) };
+    let cr3 = cr3 & !mask(12);
+    // The user's half of a pair of tables lacks the text.
+    let kernel_half = Some(cr3 & !PTI_USER_HALF).filter(|half| *half != cr3);
+    // That page was given to the text only to read the root.
+    let page = (root.addr, root.addr | mask(12));
+    setup.set_range(MapIndex::KvPhys, page.0, page.1, MethodIndex::PGT)?;
+    for half in [Some(cr3), kernel_half].into_iter().flatten() {
+        setup.change_table(MethodIndex::PGT, |table| table.root = FullAddr::machphys(half));
+        if text::init(setup)? && root_is_readable(setup)? {
+            return Ok(true);
+        }
     }
-    Ok(())
+    setup.change_table(MethodIndex::PGT, |table| table.root = root);
+    if found {
+        setup.set_range(MapIndex::KvPhys, page.0, page.1, MethodIndex::KTEXT)?;
+    }
+    Ok(false)
+}
+
+fn root_is_readable(setup: &Setup<'_>) -> Result<bool> {
+    match setup.read_u64(setup.root(MethodIndex::PGT), "page table") {
+        Ok(_) => Ok(true),
+        Err(error) if error.status() == Status::BUSY => Err(error),
+        Err(_) => Ok(false),
+    }
 }
 
 /// A paravirtualised Xen domain: page tables hold machine addresses.
