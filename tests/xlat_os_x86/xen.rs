@@ -1,7 +1,7 @@
 //! The Xen hypervisor, and domains whose memory is not that of the machine.
 
 use kdumpfile::xlat::os::{Options, OsType};
-use kdumpfile::xlat::{AddrSpace, Caps, FullAddr};
+use kdumpfile::xlat::{AddrSpace, Caps, Ctx, FullAddr, System};
 
 use crate::machine::{M2, Machine, PAGE, linux};
 use crate::{Peer, only, set_up, special};
@@ -216,12 +216,80 @@ fn domain_has_machine_addresses_in_its_page_tables() {
     }
 }
 
+/// Whether addresses of a domain are translated from each space to each other.
+fn assert_all_spaces(ctx: &Ctx, sys: &System, to_machine: impl Fn(u64) -> u64) {
+    for phys in [0, 0x12_3456, 0xff_ffff] {
+        let addrs = [
+            FullAddr::kvirt(0xffff_8880_0000_0000 + phys),
+            FullAddr::kvirt(0xffff_ffff_8000_0000 + phys),
+            FullAddr::kphys(phys),
+            FullAddr::machphys(to_machine(phys)),
+        ];
+        for from in addrs {
+            for to in [addrs[0], addrs[2], addrs[3]] {
+                // From one virtual address to another there is no way.
+                if from.space != to.space {
+                    assert_eq!(ctx.convert(Some(sys), to.space, from), Ok(to), "from {from:?}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
-fn domain_without_a_tree_of_its_own_has_no_way_to_the_machine() {
-    let (machine, _) = domain();
+fn domain_without_a_tree_of_its_own_finds_the_machine_by_its_direct_mapping() {
+    let (machine, to_machine) = domain();
     let options = Options { xen_xlat: Some(true), ..linux("x86_64") };
-    let (.., lines) = set_up(&machine, &options, Peer::Same);
-    assert_eq!(only(&lines, &["KphysMachphys"]), [""; 0]);
+    // The peer has no way then.
+    let (ctx, sys, lines) = set_up(&machine, &options, Peer::Less);
+    assert_eq!(
+        only(&lines, &["KphysMachphys", "KPHYS_MACHPHYS"]),
+        [
+            "KphysMachphys 0-ffffff KPHYS_MACHPHYS",
+            "KphysMachphys 1000000-ffffffffffffffff NONE",
+            "KPHYS_MACHPHYS pgt 1 1:1800888 0 x86_64:12,9,9,9,9",
+        ]
+    );
     assert_eq!(special(&lines).len(), 2);
     assert_eq!(machine.caps, Caps::MACHPHYS);
+    assert_all_spaces(&ctx, &sys, to_machine);
+}
+
+/// A dump of the whole machine by somebody who does not know of Xen.
+#[test]
+fn domain_is_recognised_by_the_array_of_the_hypervisor() {
+    for symbols in [true, false] {
+        let (mut machine, to_machine) = domain();
+        let mut options = Options { virt_bits: Some(48), ..linux("x86_64") };
+        if symbols {
+            // Its root is out of reach: what is there in the machine is somebody else's.
+            machine = machine.symbol("init_top_pgt", 0xffff_ffff_8020_0000);
+            machine.write64(0x20_0ff8, 0xdead_0000_0000_0001);
+            options.phys_base = Some(0);
+        } else {
+            machine.symbols.clear();
+        }
+        let (ctx, sys, lines) = set_up(&machine, &options, Peer::Less);
+        assert_eq!(
+            special(&lines),
+            ["ffff888000000000-ffff888000ffffff DIRECT", "ffffffff80000000-ffffffff80ffffff KTEXT"]
+        );
+        assert_all_spaces(&ctx, &sys, to_machine);
+        // Unless the user says that it is none.
+        let told = Options { xen_xlat: Some(false), ..options };
+        // The peer takes CR3 first.
+        let (.., lines) = set_up(&machine, &told, if symbols { Peer::Less } else { Peer::Same });
+        assert_eq!(only(&lines, &["MACHPHYS_KPHYS"]), ["MACHPHYS_KPHYS linear 0 0"]);
+    }
+}
+
+#[test]
+fn array_that_does_not_know_the_text_is_not_that_of_a_hypervisor() {
+    for frame in [0, 0x10_0eff, 0x101] {
+        let (mut machine, _) = domain();
+        // The entry of the frame of `_stext`, which is 0x100.
+        machine.write64(0x2_0000_0000 + 0x10_0eff * 8, frame);
+        let (.., lines) = set_up(&machine, &linux("x86_64"), Peer::Same);
+        assert_eq!(only(&lines, &["MACHPHYS_KPHYS"]), ["MACHPHYS_KPHYS linear 0 0"]);
+    }
 }

@@ -91,10 +91,11 @@ pub struct Options {
     /// and not known: it stays so unless the layout finds one.
     pub root: Option<FullAddr>,
     /// The machine frame number of the list of lists of the frames of a Xen
-    /// domain (`pfn_to_mfn_frame_list_list`).
+    /// domain (`pfn_to_mfn_frame_list_list`). Without it, the direct mapping tells
+    /// where the domain's memory is.
     pub xen_p2m_mfn: Option<u64>,
     /// Whether the memory is that of a Xen domain whose physical addresses are
-    /// not those of the machine.
+    /// not those of the machine. If nobody says so, page tables tell it.
     pub xen_xlat: Option<bool>,
 }
 

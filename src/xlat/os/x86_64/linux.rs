@@ -16,19 +16,16 @@
 //! text is elsewhere, and everything else is left to the page tables.
 
 use super::super::setup::{Explain, RootSource, is_absence};
-use super::{MapIndex, MethodIndex, PHYS_BITS, Region, Setup, linux_version, mask, text};
-use crate::sync::Shared;
+use super::{MapIndex, MethodIndex, PHYS_BITS, Region, Setup, linux_version, mask, text, xen_domain};
 use crate::xlat::error::{Error, Result, Status};
-use crate::xlat::map::Map;
-use crate::xlat::method::{MemArray, Method, PageTable, PagingForm};
-use crate::xlat::pgt::PteFormat;
+use crate::xlat::method::Method;
 use crate::xlat::types::{AddrSpace, Caps, FullAddr};
 
 /// Where the direct mapping may be.
 #[derive(Clone, Copy)]
-struct Window {
-    first: u64,
-    last: u64,
+pub(super) struct Window {
+    pub first: u64,
+    pub last: u64,
 }
 
 const D_2_6_0: Window = Window { first: 0x0000_0100_0000_0000, last: 0x0000_01ff_ffff_ffff };
@@ -51,9 +48,6 @@ const BY_VERSION: [(u64, Window); 4] = [
 /// From here on the base may be random.
 const RANDOM_SINCE: u64 = linux_version(4, 8, 0);
 
-/// The array of kernel frame numbers by machine frame number, in the memory
-/// of each Xen domain (`MACH2PHYS_VIRT_START`, xen/include/public/arch-x86).
-const XEN_M2P: u64 = 0xffff_8000_0000_0000;
 /// The user's half of a pair of page tables (PTI) is this much above the
 /// kernel's half.
 const PTI_USER_HALF: u64 = 1 << 12;
@@ -63,8 +57,12 @@ pub(super) fn init(setup: &mut Setup<'_>) -> Result<()> {
     if let Some(sme) = setup.number("sme_mask")? {
         setup.change_table(MethodIndex::PGT, |table| table.pte_mask = sme);
     }
-    if setup.options.xen_xlat == Some(true) {
-        xen_domain(setup)?;
+    let xen = match setup.options.xen_xlat {
+        Some(told) => told,
+        None => xen_domain::is_domain(setup)?,
+    };
+    if xen {
+        xen_domain::init(setup)?;
     }
     let caps = setup.ctx.read_caps();
     if !caps.contains(AddrSpace::MACHPHYS) && !caps.contains(AddrSpace::KPHYS) {
@@ -78,7 +76,12 @@ pub(super) fn init(setup: &mut Setup<'_>) -> Result<()> {
         from_cr3 = try_cr3(setup, found)?;
     }
     super::text_defaults_to_page_tables(setup);
-    direct_mapping(setup, from_cr3)
+    match direct_mapping(setup, from_cr3)? {
+        Some(window) if xen && setup.options.xen_p2m_mfn.is_none() => {
+            xen_domain::way_by_direct_mapping(setup, window)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether the text and the direct mapping that were found share memory as they
@@ -155,22 +158,6 @@ fn root_is_readable(setup: &Setup<'_>) -> Result<bool> {
     }
 }
 
-/// A paravirtualised Xen domain: page tables hold machine addresses.
-fn xen_domain(setup: &mut Setup<'_>) -> Result<()> {
-    setup.sys.set_map(MapIndex::KphysMachphys, Some(Shared::new(Map::new())));
-    if let Some(mfn) = setup.options.xen_p2m_mfn {
-        let form = PagingForm::new(PteFormat::Pfn64, &[12, 9, 9, 9])?;
-        let root = FullAddr::machphys(mfn.wrapping_shl(12));
-        let p2m = Method::page_table(AddrSpace::MACHPHYS, PageTable::new(root, form));
-        setup.sys.set_method(MethodIndex::KPHYS_MACHPHYS, p2m);
-        let last = mask(form.virt_bits());
-        setup.set_range(MapIndex::KphysMachphys, 0, last, MethodIndex::KPHYS_MACHPHYS)?;
-    }
-    let m2p = MemArray { base: FullAddr::kvirt(XEN_M2P), shift: 12, elemsz: 8, valsz: 8 };
-    setup.sys.set_method(MethodIndex::MACHPHYS_KPHYS, Method::memory_array(AddrSpace::KPHYS, m2p));
-    Ok(())
-}
-
 /// Only virtual addresses can be read: guesses where the direct mapping is, so
 /// that page tables can be read through it.
 fn guess_reverse(setup: &mut Setup<'_>, caps: Caps) -> Result<()> {
@@ -219,7 +206,8 @@ fn forget_reverse(setup: &mut Setup<'_>) {
     setup.sys.set_map(MapIndex::KphysDirect, None);
 }
 
-fn direct_mapping(setup: &mut Setup<'_>, from_cr3: bool) -> Result<()> {
+/// Sets the direct mapping up. Returns where it is, if it was found.
+fn direct_mapping(setup: &mut Setup<'_>, from_cr3: bool) -> Result<Option<Window>> {
     let mut window = window_in_tables(setup)?;
     if window.is_none() && from_cr3 {
         window = window_in_kernel_half(setup)?;
@@ -227,10 +215,10 @@ fn direct_mapping(setup: &mut Setup<'_>, from_cr3: bool) -> Result<()> {
     let window = window.or_else(|| window_by_version(setup));
     // The guess was as good as its purpose.
     forget_reverse(setup);
-    match window {
-        Some(Window { first, last }) => setup.layout(MapIndex::KvPhys, &[Region::direct(first, last)]),
-        None => Ok(()),
+    if let Some(Window { first, last }) = window {
+        setup.layout(MapIndex::KvPhys, &[Region::direct(first, last)])?;
     }
+    Ok(window)
 }
 
 fn window_by_version(setup: &Setup<'_>) -> Option<Window> {

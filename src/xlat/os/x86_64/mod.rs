@@ -8,6 +8,7 @@
 mod linux;
 mod text;
 mod xen;
+mod xen_domain;
 
 use alloc::format;
 
