@@ -45,7 +45,7 @@ pub(super) fn store(facts: &mut Facts<'_>, kind: u32, desc: &[u8]) -> Result<()>
     if kind != CPU_STATE || !matches!(facts.arch(), Some(Arch::X86_64 | Arch::Ia32)) {
         return Ok(());
     }
-    let Some(cpu) = next_cpu(facts) else { return Ok(()) };
+    let Some(cpu) = next_cpu(facts, "QEMU") else { return Ok(()) };
     facts
         .set_blob(&format!("cpu.{cpu}.QEMU"), desc.into())
         .context(|| format!("Cannot set CPU {cpu} QEMU"))?;
@@ -65,13 +65,14 @@ pub(super) fn store(facts: &mut Facts<'_>, kind: u32, desc: &[u8]) -> Result<()>
     Ok(())
 }
 
-/// The first CPU without such a note; all CPUs before it have one.
-fn next_cpu(facts: &Facts<'_>) -> Option<u64> {
+/// The first CPU without a note that is stored as `blob`; all CPUs before it have
+/// one.
+pub(super) fn next_cpu(facts: &Facts<'_>, blob: &str) -> Option<u64> {
     let number = facts.number("cpu.number").unwrap_or(0).min(MAX_CPUS);
     let (mut low, mut high) = (0, number);
     while low < high {
         let middle = low + (high - low) / 2;
-        match facts.is_set(&format!("cpu.{middle}.QEMU")) {
+        match facts.is_set(&format!("cpu.{middle}.{blob}")) {
             true => low = middle + 1,
             false => high = middle,
         }

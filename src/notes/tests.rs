@@ -317,6 +317,42 @@ fn state_of_a_virtual_cpu_without_known_layout_is_kept_as_it_is() {
 }
 
 #[test]
+fn crashed_cpus_of_a_hypervisor_have_control_registers() {
+    for (arch, size, word) in [("x86_64", 336, 8), ("ia32", 144, 4)] {
+        let registers = |base: u64| -> Vec<u8> {
+            let values = [0x8005_0033, base, base + 1, base + 2].map(u64::to_le_bytes);
+            values.iter().flat_map(|value| &value[..word]).copied().collect()
+        };
+        // As Xen 4.17 orders them. The second CPU was not reached.
+        let mut bytes = note("CORE", 1, &vec![1; size]);
+        bytes.extend(note("Xen", 0x100_0002, &registers(0x1000)));
+        bytes.extend(note("CORE", 1, &vec![2; size]));
+        bytes.extend(note("Xen", 0x100_0002, &vec![0; 4 * word]));
+        bytes.extend(note("CORE", 1, &vec![3; size]));
+        bytes.extend(note("Xen", 0x100_0002, &registers(0x2000)));
+        // Of a CPU that is not there.
+        bytes.extend(note("Xen", 0x100_0002, &registers(0x3000)));
+        let (attributes, result) = passes(arch, &bytes);
+        result.unwrap();
+        assert_eq!(attributes.number("cpu.number"), Some(3), "{arch}");
+        for (cpu, base) in [(0, 0x1000), (2, 0x2000)] {
+            for (name, value) in [("cr0", 0x8005_0033), ("cr2", base), ("cr3", base + 1), ("cr4", base + 2)] {
+                let attr = attributes.reference(Some(&format!("cpu.{cpu}.reg.{name}"))).unwrap();
+                assert_eq!(attributes.get(attr).unwrap().as_number(), Some(value), "{arch} {cpu} {name}");
+            }
+        }
+        assert!(attributes.reference(Some("cpu.1.reg.cr3")).is_err());
+        let raw = attributes.get(attributes.reference(Some("cpu.1.XEN_CRASH_REGS")).unwrap()).unwrap();
+        assert_eq!(raw.as_blob().unwrap().to_vec(), vec![0; 4 * word]);
+        // Too short to tell.
+        let bytes = [note("CORE", 1, &vec![1; size]), note("Xen", 0x100_0002, &registers(0)[..3 * word])];
+        let (attributes, result) = passes(arch, &bytes.concat());
+        result.unwrap();
+        assert!(attributes.reference(Some("cpu.0.reg.cr3")).is_err());
+    }
+}
+
+#[test]
 fn registers_that_are_known_already_stay_as_they_are() {
     let attributes = Attributes::new();
     let mut effects = Effects::default();

@@ -3,7 +3,7 @@
 //! | type | of | says |
 //! | --- | --- | --- |
 //! | 0x1000001 `CRASH_INFO` | a crashed hypervisor | version, `xen.phys_start`, `xen.p2m_mfn` |
-//! | 0x1000002 `CRASH_REGS` | a crashed hypervisor | nothing so far |
+//! | 0x1000002 `CRASH_REGS` | a CPU of a crashed hypervisor | its control registers |
 //! | 0x2000001 `DUMPCORE_HEADER` | a dumped domain | page size, number of CPUs |
 //! | 0x2000002 `DUMPCORE_XEN_VERSION` | a dumped domain | version of the hypervisor |
 //! | 0x2000003 `DUMPCORE_FORMAT_VERSION` | a dumped domain | 1 |
@@ -16,12 +16,14 @@ use alloc::format;
 use alloc::string::String;
 
 use super::prstatus::{MAX_CPUS, Run, store_registers};
+use super::qemu::next_cpu;
 use super::{Note, notes};
 use crate::arch::{Arch, ByteOrder};
 use crate::attr::Facts;
 use crate::error::{Error, Result, ResultExt};
 
 const CRASH_INFO: u32 = 0x100_0001;
+const CRASH_REGS: u32 = 0x100_0002;
 const DUMPCORE_HEADER: u32 = 0x200_0001;
 const DUMPCORE_XEN_VERSION: u32 = 0x200_0002;
 const DUMPCORE_FORMAT_VERSION: u32 = 0x200_0003;
@@ -33,6 +35,12 @@ const TYPE_SYSTEM: u64 = 1;
 const CRASH_INFO_WORDS: usize = 8;
 /// Index of `xen_phys_start`, which exists on x86 only.
 const CRASH_INFO_PHYS_START: usize = 8;
+
+/// The words of `crash_xen_core_t` (`xen/include/asm-x86/elf.h`).
+const CRASH_REGS_NAMES: [&str; 4] = ["cr0", "cr2", "cr3", "cr4"];
+/// Bit of CR0: the CPU uses page tables. That of one which was not reached when
+/// the hypervisor crashed is clear, as are all of its registers.
+const CR0_PG: u64 = 1 << 31;
 
 /// `xc_core_header_desc` (`tools/libs/guest`): what a domain's dump is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +100,7 @@ impl DumpcoreHeader {
 pub(super) fn note(facts: &mut Facts<'_>, kind: u32, desc: &[u8]) -> Result<()> {
     match kind {
         CRASH_INFO => crash_info(facts, desc),
+        CRASH_REGS => crash_regs(facts, desc),
         DUMPCORE_XEN_VERSION => {
             // Nothing depends on the version, so a failure is no reason to stop.
             let _ = xen_version(facts, desc);
@@ -149,6 +158,33 @@ fn crash_info(facts: &mut Facts<'_>, desc: &[u8]) -> Result<()> {
     let x86 = matches!(facts.arch(), Some(Arch::X86_64 | Arch::Ia32));
     if x86 && words.len() >= CRASH_INFO_PHYS_START + 2 {
         facts.set_address("xen.phys_start", at(CRASH_INFO_PHYS_START))?;
+    }
+    Ok(())
+}
+
+/// `crash_xen_core_t` of the next CPU: `cpu.<n>.XEN_CRASH_REGS` and its registers.
+/// Each comes behind the PRSTATUS of its CPU.
+fn crash_regs(facts: &mut Facts<'_>, desc: &[u8]) -> Result<()> {
+    let (word, length) = match (facts.arch(), facts.number("arch.ptr_size")) {
+        (Some(Arch::X86_64), Some(8)) => (8, 8),
+        (Some(Arch::Ia32), Some(4)) => (4, 4),
+        _ => return Ok(()),
+    };
+    let Some(cpu) = next_cpu(facts, "XEN_CRASH_REGS") else { return Ok(()) };
+    facts
+        .set_blob(&format!("cpu.{cpu}.XEN_CRASH_REGS"), desc.into())
+        .context(|| format!("Cannot set CPU {cpu} XEN_CRASH_REGS"))?;
+    let cr0 = desc.get(..word).map_or(0, |raw| facts.byte_order().uint(raw));
+    if desc.len() < CRASH_REGS_NAMES.len() * word || cr0 & CR0_PG == 0 {
+        return Ok(());
+    }
+    for (name, offset) in CRASH_REGS_NAMES.iter().zip((0..).step_by(word)) {
+        let path = format!("cpu.{cpu}.reg.{name}");
+        if !facts.is_set(&path) {
+            facts
+                .set_view(&path, "XEN_CRASH_REGS", offset, length)
+                .context(|| format!("Cannot set CPU {cpu} register {name}"))?;
+        }
     }
     Ok(())
 }
