@@ -161,6 +161,22 @@ fn root_by_symbol_is_reached_through_phys_start_or_the_direct_mapping() {
     assert_eq!((lines[0].as_str(), special(&lines).len()), ("ok", 0));
 }
 
+#[test]
+fn tables_of_a_domain_that_are_not_stored_are_replaced_by_those_of_the_hypervisor() {
+    let mut machine = hypervisor(DIRECTMAP, Some(0xffff_82d0_8000_0000));
+    machine.registers.insert("cr3".into(), 0x7777_7000);
+    // Nothing else is known: what stands in the register is as good as anything.
+    let (.., lines) = set_up(&machine, &xen(), Peer::Same);
+    assert_eq!(
+        (special(&lines).len(), only(&lines, &["PGT"])[0].starts_with("PGT pgt 1 1:77777000")),
+        (0, true)
+    );
+    let machine = machine.symbol("pgd_l4", DIRECTMAP + 0x180_0000);
+    let (.., lines) = set_up(&machine, &xen(), Peer::Less);
+    assert_eq!(special(&lines).len(), 2);
+    assert!(only(&lines, &["PGT"])[0].starts_with("PGT pgt 1 2:ffff830001800000"));
+}
+
 /// A domain of 16 MiB whose frames are in reverse order from 4 GiB on.
 fn domain() -> (Machine, impl Fn(u64) -> u64) {
     const FRAMES: u64 = 4096;

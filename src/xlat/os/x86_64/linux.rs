@@ -72,7 +72,7 @@ pub(super) fn init(setup: &mut Setup<'_>) -> Result<()> {
         }
     }
     let found = text::init(setup)?;
-    if !from_cr3 && !(found && root_is_readable(setup)?) {
+    if !from_cr3 && !(found && super::root_is_readable(setup)?) {
         from_cr3 = try_cr3(setup, found)?;
     }
     super::text_defaults_to_page_tables(setup);
@@ -139,7 +139,7 @@ fn try_cr3(setup: &mut Setup<'_>, found: bool) -> Result<bool> {
     setup.set_range(MapIndex::KvPhys, page.0, page.1, MethodIndex::PGT)?;
     for half in [Some(cr3), kernel_half].into_iter().flatten() {
         setup.change_table(MethodIndex::PGT, |table| table.root = FullAddr::machphys(half));
-        if text::init(setup)? && root_is_readable(setup)? {
+        if text::init(setup)? && super::root_is_readable(setup)? {
             return Ok(true);
         }
     }
@@ -148,14 +148,6 @@ fn try_cr3(setup: &mut Setup<'_>, found: bool) -> Result<bool> {
         setup.set_range(MapIndex::KvPhys, page.0, page.1, MethodIndex::KTEXT)?;
     }
     Ok(false)
-}
-
-fn root_is_readable(setup: &Setup<'_>) -> Result<bool> {
-    match setup.read_u64(setup.root(MethodIndex::PGT), "page table") {
-        Ok(_) => Ok(true),
-        Err(error) if error.status() == Status::BUSY => Err(error),
-        Err(_) => Ok(false),
-    }
 }
 
 /// Only virtual addresses can be read: guesses where the direct mapping is, so

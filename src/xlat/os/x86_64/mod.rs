@@ -107,6 +107,15 @@ fn round_root(setup: &mut Setup<'_>) {
     setup.change_table(MethodIndex::PGT, |table| table.root.addr &= !mask(12));
 }
 
+/// Whether the top-level table is stored where its address leads.
+fn root_is_readable(setup: &Setup<'_>) -> Result<bool> {
+    match setup.read_u64(setup.root(MethodIndex::PGT), "page table") {
+        Ok(_) => Ok(true),
+        Err(error) if error.status() == Status::BUSY => Err(error),
+        Err(_) => Ok(false),
+    }
+}
+
 /// What is still without a method takes the page tables.
 fn text_defaults_to_page_tables(setup: &mut Setup<'_>) {
     let unset = setup.sys.method(MethodIndex::KTEXT).is_none_or(Method::is_none);

@@ -117,12 +117,19 @@ fn unless_busy<T>(result: Result<T>) -> Result<Option<T>> {
     }
 }
 
+/// The tables of a CPU, which have the hypervisor in whatever it ran. Those of a
+/// domain may have been left out of the dump: then the hypervisor's own.
 fn find_root(setup: &mut Setup<'_>) -> Result<()> {
     const SOURCES: [RootSource; 2] = [RootSource::Register("cr3"), RootSource::Symbol("pgd_l4")];
-    if setup.root(MethodIndex::PGT).space == AddrSpace::NOADDR
-        && let Some(Some(root)) = unless_busy(setup.find_root(&SOURCES))?
-    {
-        setup.change_table(MethodIndex::PGT, |table| table.root = root);
+    if setup.root(MethodIndex::PGT).space == AddrSpace::NOADDR {
+        for source in SOURCES {
+            let Some(Some(root)) = unless_busy(setup.find_root(&[source]))? else { continue };
+            setup.change_table(MethodIndex::PGT, |table| table.root = root);
+            super::round_root(setup);
+            if super::root_is_readable(setup)? {
+                break;
+            }
+        }
     }
     super::round_root(setup);
     Ok(())
