@@ -26,9 +26,10 @@ pub fn prepare(dump: &Dump, options: &Translation) -> Result<()> {
         Ok("xen") => Some(Os::Xen),
         _ => None,
     };
-    let os = options.os.or(told).unwrap_or_else(|| guess_os(&dump.context));
-    if let Some(path) = &options.vmcoreinfo {
-        let text = read_vmcoreinfo(path)?;
+    let text = options.vmcoreinfo.as_deref().map(read_vmcoreinfo).transpose()?;
+    let written_by = text.as_deref().and_then(author);
+    let os = options.os.or(told).or(written_by).unwrap_or_else(|| guess_os(&dump.context));
+    if let (Some(path), Some(text)) = (&options.vmcoreinfo, text) {
         let key = format!("{}.vmcoreinfo.raw", os.name());
         let stored = dump.context.set(&key, Value::Blob(Blob::new(text)));
         stored.map_err(|error| Failure::dump(&path.display().to_string(), &error))?;
@@ -71,6 +72,15 @@ pub fn guess_os(context: &Context) -> Os {
     match !shows_linux(context) && context.get("xen.vmcoreinfo.raw").is_ok() {
         true => Os::Xen,
         false => Os::Linux,
+    }
+}
+
+/// Whose VMCOREINFO it is, by a line that only that has.
+fn author(text: &[u8]) -> Option<Os> {
+    let has = |start: &[u8]| text.split(|byte| *byte == b'\n').any(|line| line.starts_with(start));
+    match has(b"OSRELEASE=") {
+        true => Some(Os::Linux),
+        false => has(b"SYMBOL(domain_list)=").then_some(Os::Xen),
     }
 }
 

@@ -28,7 +28,10 @@ pub fn run(dump: &Dump, os: Option<Os>, json: bool, out: &mut Output) -> Result<
         let hint = "--scan searches the memory in the dump for it".to_string();
         dump.failure(&error).with_hint(Some(hint))
     })?;
-    write(os.name(), &text, json, out)
+    // The note of Xen has room for more.
+    let end = trimmed(&text).len();
+    let end = end + usize::from(text.get(end) == Some(&b'\n'));
+    write(os.name(), &text[..end], json, out)
 }
 
 fn write(os: &str, text: &[u8], json: bool, out: &mut Output) -> Result<()> {

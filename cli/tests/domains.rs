@@ -79,6 +79,26 @@ fn vmcoreinfo_that_the_dump_lacks_may_be_given() {
 }
 
 #[test]
+fn padding_of_a_note_is_no_part_of_its_text() {
+    let padded = hypervisor().line("PAGESIZE=", &format!("PAGESIZE=4096\n{}", "\0".repeat(3000)));
+    let path = file("xen-padded", &padded.build());
+    let done = run(&["vmcoreinfo".as_ref(), path.as_os_str()]).ok();
+    assert!(done.text().ends_with("PAGESIZE=4096\n"), "{:?}", done.text());
+}
+
+#[test]
+fn vmcoreinfo_that_is_given_tells_whose_addresses_they_are() {
+    let path = file("xen-both", &hypervisor().build());
+    let linux = file("linux.txt", b"OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(_stext)=ffffffff81000000\n");
+    let xen = file("xen.txt", hypervisor().vmcoreinfo().as_bytes());
+    for (text, os) in [(linux, "linux"), (xen, "xen")] {
+        let arguments = ["maps".as_ref(), "--json".as_ref(), path.as_os_str(), "--vmcoreinfo".as_ref()];
+        let done = run(&[&arguments[..], &[text.as_os_str()]].concat());
+        assert_eq!(done.json()["os"], os, "{}", done.stderr);
+    }
+}
+
+#[test]
 fn a_dump_of_one_domain_has_that_domain() {
     let order = ByteOrder::Little;
     let context = || vcpu_context(order, |i, _| i as u64);
