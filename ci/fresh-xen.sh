@@ -20,7 +20,10 @@ done
 named() { apt-cache depends "$1" | awk -v name="$2" '$1 == "Depends:" && $2 ~ name && !seen {print $2; seen = 1}'; }
 hypervisor=$(named xen-system-amd64 '^xen-hypervisor-.*-amd64$')
 linux=$(named linux-image-amd64 '^linux-image-')
-[ -n "$hypervisor" ] && [ -n "$linux" ] || { echo "fresh Xen: apt knows no packages, run apt-get update"; exit 1; }
+if [ -z "$hypervisor" ] || [ -z "$linux" ]; then
+    echo "fresh Xen: apt knows no packages, run apt-get update"
+    exit 1
+fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
