@@ -488,12 +488,16 @@ fn every_format_opens_by_the_paths_of_its_files() {
 
 /// Each file of a dump packed by `pack`, opened and read. Raw images and live
 /// memory are what they are, and have no containers.
-fn reads_inside(container: &str, pack: impl Fn(&[u8]) -> Vec<u8>) {
+fn reads_inside(container: &str, archive: Option<&str>, pack: impl Fn(&[u8]) -> Vec<u8>) {
     for sample in chosen().filter(|sample| matches!(sample.told, Told::Nothing)) {
         let what = format!("{} in {container}", sample.what);
         let files = sample.files.iter().map(|file| pack(file)).collect();
         let dump = sample.open_bytes(files).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(dump.string("file.format").unwrap(), sample.format, "{what}");
+        for file in 0..sample.files.len() {
+            let told = dump.string(&format!("file.set.{file}.archive"));
+            assert_eq!(told.ok().as_deref(), archive, "{what}");
+        }
         for (pfn, bytes) in &sample.pages {
             assert!(sample.read(&dump, *pfn).unwrap() == *bytes, "{what}: page {pfn:#x}");
         }
@@ -502,7 +506,7 @@ fn reads_inside(container: &str, pack: impl Fn(&[u8]) -> Vec<u8>) {
 
 #[test]
 fn every_format_reads_inside_a_flattened_stream() {
-    reads_inside("a flattened stream", |file| match file.starts_with(b"makedumpfile") {
+    reads_inside("a flattened stream", None, |file| match file.starts_with(b"makedumpfile") {
         true => file.to_vec(),
         false => Flattener::new().record_size(5000).flatten(file),
     });
@@ -511,8 +515,8 @@ fn every_format_reads_inside_a_flattened_stream() {
 #[cfg(feature = "archive")]
 #[test]
 fn every_format_reads_inside_an_archive() {
-    reads_inside("gzip", kdumpfile_testkit::compress::gzip);
-    reads_inside("zstd", kdumpfile_testkit::compress::zstd);
+    reads_inside("gzip", Some("gzip"), kdumpfile_testkit::compress::gzip);
+    reads_inside("zstd", Some("zstd"), kdumpfile_testkit::compress::zstd);
 }
 
 #[test]

@@ -217,6 +217,83 @@ fn the_zstd_seek_table_is_used() {
 }
 
 #[test]
+fn a_zstd_seek_table_may_have_checksums_and_frames_without_content() {
+    let content = content(300_000);
+    let pieces: Vec<&[u8]> = content.chunks(64 << 10).collect();
+    let frames: Vec<Vec<u8>> = pieces.iter().map(|piece| zstd_frame(piece)).collect();
+    for (flag, check) in [(0x80, &[0xaa; 4][..]), (0x03, &[])] {
+        let (mut file, mut entries) = (Vec::new(), Vec::new());
+        let mut entry = |packed: &[u8], len: usize| {
+            entries.extend((packed.len() as u32).to_le_bytes());
+            entries.extend((len as u32).to_le_bytes());
+            entries.extend(check);
+            file.extend(packed);
+        };
+        for (frame, piece) in frames.iter().zip(&pieces) {
+            entry(frame, piece.len());
+            entry(&skippable(b"nothing"), 0);
+        }
+        file.extend(0x184d_2a5eu32.to_le_bytes());
+        file.extend((entries.len() as u32 + 9).to_le_bytes());
+        file.extend(&entries);
+        file.extend((2 * frames.len() as u32).to_le_bytes());
+        file.push(flag);
+        file.extend(0x8f92_eab1u32.to_le_bytes());
+        let set = open(&file).unwrap();
+        // Known from the table alone.
+        assert_eq!(set.len(0), Some(300_000), "{flag:#x}");
+        assert!(set.read_vec(0, 0, 300_000, 0).unwrap() == content, "{flag:#x}");
+    }
+}
+
+#[test]
+fn legacy_lz4_blocks_of_8_mib_follow_each_other() {
+    let content = vec![[0x5a, 1, 2, 3]; (16 << 20) / 4 + 1000].concat();
+    let mut file = Vec::new();
+    for frame in [&content[..8 << 20], &content[8 << 20..]] {
+        // Another magic ends a frame as well as the end of the file.
+        file.extend([0x02, 0x21, 0x4c, 0x18]);
+        for block in frame.chunks(8 << 20) {
+            let packed = lz4_flex::block::compress(block);
+            file.extend((packed.len() as u32).to_le_bytes());
+            file.extend(packed);
+        }
+    }
+    let set = open(&file).unwrap();
+    assert_eq!(set.archive(0), Some(Archive::Lz4));
+    for at in [0, (8 << 20) - 2, (16 << 20) + 3998] {
+        let mut bytes = [0; 4];
+        set.read(0, at, &mut bytes).unwrap();
+        let end = content.len().min(at as usize + 4);
+        assert_eq!(bytes[..end - at as usize], content[at as usize..end], "{at}");
+    }
+    set.read(0, content.len() as u64, &mut [0]).unwrap();
+    assert_eq!(set.len(0), Some(content.len() as u64));
+}
+
+#[test]
+fn an_lz4_block_larger_than_its_frame_allows_is_corrupt() {
+    let mut frame = lz4_frame(&content(1000), 0x60, &[]);
+    frame[7..11].copy_from_slice(&(65_537u32 | 1 << 31).to_le_bytes());
+    frame.resize(70_000, 0);
+    let (status, text) = refused(&frame);
+    assert_eq!(status, Status::Corrupt, "{text}");
+}
+
+#[test]
+fn what_stands_behind_a_gzip_member_must_be_its_checksum_and_length() {
+    let content = content(300_000);
+    for (at, what) in [(1, "length"), (4, "length"), (5, "checksum"), (8, "checksum")] {
+        let mut file = gzip_member(&content, 0, b"");
+        let at = file.len() - at;
+        file[at] ^= 1;
+        let (status, text) = refused(&file);
+        assert_eq!(status, Status::Corrupt, "{what}");
+        assert!(text.ends_with("Wrong checksum of the gzip member at 10"), "{what}: {text}");
+    }
+}
+
+#[test]
 fn gzip_members_and_bgzf_are_read_in_place() {
     let content = content(1_200_000);
     check(&gzip_member(&content, 0, b""), Archive::Gzip, &content);

@@ -41,6 +41,10 @@ const LIME: &[&str] = &[
      sys.stdout.buffer.write(c.compress(open(sys.argv[1],'rb').read())+c.flush())",
 ];
 
+/// The format before xz.
+#[cfg(feature = "archive-xz")]
+const LZMA: &[&str] = &["xz", "-c", "--format=lzma"];
+
 fn snappy_framed(content: &[u8]) -> Vec<u8> {
     let mut encoder = snap::write::FrameEncoder::new(Vec::new());
     encoder.write_all(content).unwrap();
@@ -57,6 +61,8 @@ fn small(content: &[u8]) -> Vec<(Archive, Vec<u8>)> {
         (Archive::Xz, &["xz", "-c", "--block-size=50000", "-C", "crc32"]),
         #[cfg(feature = "archive-xz")]
         (Archive::Xz, &["xz", "-c", "-C", "sha256"]),
+        #[cfg(feature = "archive-xz")]
+        (Archive::Lzma, LZMA),
         (Archive::Bzip2, &["bzip2", "-c", "-1"]),
         (Archive::Lzop, &["lzop", "-c"]),
         (Archive::Zstd, &["zstd", "-c", "-q", "--no-content-size"]),
@@ -175,6 +181,33 @@ fn an_xz_file_with_a_broken_index_is_read_from_its_beginning() {
     }
 }
 
+#[cfg(feature = "archive-xz")]
+#[test]
+fn files_of_lzma_alone_are_read_in_place() {
+    let content = content(3 * MIB + 99);
+    for arguments in [&["-c"][..], &["-c", "-0"], &["-c", "--lzma1=preset=0,lc=0,lp=2,pb=0,dict=6MiB"]] {
+        check_made(&[&["xz", "--format=lzma"], arguments].concat(), Archive::Lzma, &content);
+    }
+    check_made(LZMA, Archive::Lzma, b"x");
+    // Whole segments; and a header that tells the length, as the SDK writes it.
+    let content = &content[..2 * MIB];
+    check_made(LZMA, Archive::Lzma, content);
+    let Some(mut archive) = made(LZMA, content) else { return };
+    archive[5..13].copy_from_slice(&(content.len() as u64).to_le_bytes());
+    check(&archive, Archive::Lzma, content);
+    // One byte less than it says is too few.
+    archive[5..13].copy_from_slice(&(content.len() as u64 + 1).to_le_bytes());
+    let set = open(&archive).unwrap();
+    assert!(set.read_vec(0, 0, MIB as u64, u64::MAX).unwrap() == content[..MIB]);
+    assert_eq!(set.read(0, content.len() as u64, &mut [0]).unwrap_err().status(), Status::Corrupt);
+    // A window of 512 MiB.
+    let Some(mut archive) = made(LZMA, content) else { return };
+    archive[1..5].copy_from_slice(&(512u32 << 20).to_le_bytes());
+    let text = "Cannot unpack file #0: The lzma file needs a window of more than 128 MiB; unpack it first: \
+                unlzma FILE";
+    assert_eq!(refused(&archive), (Status::NotImplemented, text.to_string()));
+}
+
 #[test]
 fn bzip2_files_are_read_block_by_block() {
     let mut content = content(2 * MIB);
@@ -212,6 +245,75 @@ fn lzop_files_are_read_block_by_block() {
     }
 }
 
+/// The sum that lzop has in front of blocks and behind headers.
+fn adler32(bytes: &[u8]) -> u32 {
+    let (a, b) = bytes.iter().fold((1, 0), |(a, b), byte| {
+        let a = (a + u32::from(*byte)) % 65_521;
+        (a, (b + a) % 65_521)
+    });
+    b << 16 | a
+}
+
+#[test]
+fn lzop_headers_of_all_ages_and_with_extra_fields_are_read() {
+    let content = content(70_000);
+    let file = |version: u16, flags: u32, name: &str| {
+        let newer = version >= 0x0940;
+        let mut header = [version.to_be_bytes(), [0x20, 0xa0]].concat();
+        header.extend(if newer { &[0x09, 0x40][..] } else { &[] });
+        header.push(1);
+        header.extend(if newer { &[5][..] } else { &[] });
+        header.extend(flags.to_be_bytes());
+        // Mode and time, of which newer ones have two words.
+        header.extend(&[0; 12][..if newer { 12 } else { 8 }]);
+        header.push(name.len() as u8);
+        header.extend(name.as_bytes());
+        let check = if flags & 0x1000 != 0 { crc32fast::hash(&header) } else { adler32(&header) };
+        let mut file = [&b"\x89LZO\0\r\n\x1a\n"[..], &header, &check.to_be_bytes()].concat();
+        if flags & 0x40 != 0 {
+            file.extend([&5u32.to_be_bytes()[..], b"extra", &[7; 4]].concat());
+        }
+        for block in content.chunks(30_000) {
+            let packed = kdumpfile_testkit::compress::lzo(block);
+            let packed = if packed.len() < block.len() { &packed[..] } else { block };
+            let mut words = vec![block.len() as u32, packed.len() as u32];
+            let sums: [(u32, u32); 4] = [
+                (1, adler32(block)),
+                (0x100, crc32fast::hash(block)),
+                (2, adler32(packed)),
+                (0x200, crc32fast::hash(packed)),
+            ];
+            let stored = packed.len() == block.len();
+            let wanted = |bit: u32| flags & bit != 0 && (bit & 0x101 != 0 || !stored);
+            words.extend(sums.into_iter().filter(|sum| wanted(sum.0)).map(|sum| sum.1));
+            file.extend(words.into_iter().flat_map(u32::to_be_bytes));
+            file.extend(packed);
+        }
+        file.extend([0; 4]);
+        file
+    };
+    for version in [0x0900, 0x0940, 0x1040] {
+        for flags in [0, 1, 0x40, 0x41, 0x100, 0x303, 0x1040] {
+            check(&file(version, flags, "vmcore"), Archive::Lzop, &content);
+        }
+    }
+    // A filter, and a part of several files.
+    for flags in [0x800, 0x400] {
+        let mut filtered = file(0x0900, 1, "");
+        filtered[9 + 5..9 + 9].copy_from_slice(&u32::to_be_bytes(flags));
+        let end = 9 + 9 + 8 + 1;
+        if flags == 0x800 {
+            filtered.splice(9 + 9..9 + 9, [0, 0, 0, 1]);
+        }
+        let end = if flags == 0x800 { end + 4 } else { end };
+        let check = adler32(&filtered[9..end]);
+        filtered[end..end + 4].copy_from_slice(&check.to_be_bytes());
+        let (status, text) = refused(&filtered);
+        assert_eq!(status, Status::NotImplemented, "{text}");
+        assert!(text.ends_with("a filter that is unknown; unpack it first: lzop -d FILE"), "{text}");
+    }
+}
+
 #[test]
 fn snappy_framed_streams_are_read_chunk_by_chunk() {
     let content = content(MIB + 3);
@@ -221,6 +323,10 @@ fn snappy_framed_streams_are_read_chunk_by_chunk() {
     archive.extend(b"\xfe\x03\0\0abc\x80\x01\0\0x");
     archive.extend(snappy_framed(b"the end"));
     check(&archive, Archive::Snappy, &[&content, &b"the end"[..]].concat());
+    // A chunk that nobody may skip.
+    let unknown = open(&[&archive[..], b"\x02\x01\0\0x"].concat()).unwrap();
+    let error = unknown.read(0, content.len() as u64 + 7, &mut [0]).unwrap_err();
+    assert_eq!(error.status(), Status::Corrupt, "{error}");
 }
 
 #[test]
@@ -329,6 +435,8 @@ fn what_is_in_front_of_a_cut_stays_readable() {
         LIME,
         #[cfg(feature = "archive-xz")]
         &["xz", "-c", "-0"],
+        #[cfg(feature = "archive-xz")]
+        LZMA,
         &["bzip2", "-c", "-1"],
         &["lzop", "-c"],
     ] {
@@ -386,10 +494,15 @@ fn damaged_archives_never_panic_and_never_read_wrong_where_checked() {
             let Ok(set) = open(&bytes) else { continue };
             let mut whole = vec![0; content.len() + 10];
             let read = set.read(0, 0, &mut whole);
-            // Each of them has a checksum on every byte that is unpacked, but
-            // a header may say that there is none.
+            // Each of them but lzma has a checksum on every byte that is
+            // unpacked, but a header may say that there is none.
             let len = set.len(0);
-            if read.is_ok() && set.archive(0) == Some(kind) && len == Some(150_000) && at > 60 {
+            if read.is_ok()
+                && set.archive(0) == Some(kind)
+                && len == Some(150_000)
+                && at > 60
+                && kind != Archive::Lzma
+            {
                 assert!(whole[..150_000] == content, "{kind:?}, byte {at}");
             }
         }

@@ -373,6 +373,12 @@ impl Dump {
         effects.cache = true;
         let spaces = format.spaces();
         let files = format.files().cloned().unwrap_or(files);
+        for index in 0..files.count() {
+            if let Some(archive) = files.archive(index) {
+                let mut facts = Facts::new(&self.attributes, &mut effects);
+                facts.set_string(&format!("file.set.{index}.archive"), archive.name())?;
+            }
+        }
         self.publish(&effects, |opened| *opened = Some(Opened { format, files, spaces, pages: None }));
         // What was tried meanwhile could not read any page.
         self.attributes.all_translations_changed();

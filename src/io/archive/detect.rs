@@ -1,6 +1,6 @@
 //! Which archive a file is.
 
-use super::{Archive, is_skippable, le32, peek};
+use super::{Archive, is_skippable, le32, lzma, peek};
 use crate::error::Result;
 use crate::io::ReadAt;
 
@@ -25,6 +25,9 @@ pub(in crate::io) fn detect(source: &(impl ReadAt + ?Sized)) -> Result<Option<Ar
         };
         if !is_skippable(magic) {
             let found = archive_of(head);
+            if pos == 0 && found.is_none() && lzma::is_header(head) {
+                return Ok(Some(Archive::Lzma));
+            }
             #[cfg(feature = "archive")]
             if pos == 0 && found.is_none() && is_zlib_header(head) {
                 let (head, got) = peek::<4096>(source, 0)?;
@@ -171,6 +174,8 @@ mod tests {
         assert_eq!(detected(b"\x02\x21\x4c\x18\0\0\0\xff"), None);
         assert_eq!(detected(b"\xff\x06\0\0sNaPpY\0\0"), Some(Archive::Snappy));
         assert_eq!(detected(b"\xff\x06\0\0sNaPpX\0\0"), None);
+        assert_eq!(detected(b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\0"), Some(Archive::Lzma));
+        assert_eq!(detected(b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\x01"), None);
         assert_eq!(detected(b"\x1f\x8b"), None);
         assert_eq!(detected(b""), None);
     }

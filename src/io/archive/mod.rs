@@ -1,7 +1,7 @@
 //! Dumps that were packed as a whole: `vmcore.gz`, `vmcore.xz`, `vmcore.zst` ...
 //!
-//! An archive is recognised by its magic and a header that makes sense, never
-//! by its name. Most consist of units that unpack on their own and are not
+//! An archive is recognised by its magic (lzma has none) and a header that makes
+//! sense, never by its name. Most consist of units that unpack on their own and are not
 //! larger than [`UNIT_MAX`]; what is larger is a stream, of which segments of
 //! 1 MiB are unpacked as far as reads reach. What cannot be read in place is
 //! refused with the command that unpacks it.
@@ -15,6 +15,7 @@
 //! | gzip | members of up to 1 MiB; a larger one is a stream with checkpoints | members are unpacked one by one |
 //! | zlib | a stream with checkpoints | - |
 //! | xz | blocks, each a stream | the index at the end |
+//! | lzma | a stream | - |
 //! | bzip2 | blocks | blocks are unpacked one by one |
 //! | lzop | blocks | the sizes in front of the blocks |
 //! | snappy framed | chunks | the sizes in front of the chunks |
@@ -26,10 +27,11 @@
 //! | what | bound |
 //! | --- | --- |
 //! | checkpoints of gzip and zlib streams | 46 MiB an archive |
-//! | segments of zstd and xz streams | [`STREAM_MAX`] an archive |
-//! | decoders of zstd and xz streams | 4 with windows of up to 128 MiB |
+//! | segments of zstd, xz and lzma streams | [`STREAM_MAX`] an archive |
+//! | decoders of zstd, xz and lzma streams | 4 with windows of up to 128 MiB |
 
 mod detect;
+mod lzma;
 
 cfg_if::cfg_if! {
     if #[cfg(feature = "archive")] {
@@ -62,8 +64,8 @@ use alloc::format;
 /// The largest unit that is unpacked in memory, in bytes.
 pub const UNIT_MAX: u32 = 64 << 20;
 
-/// How much of zstd frames and xz blocks larger than that is kept unpacked, in
-/// bytes. They cannot be unpacked from the middle on, so that one that is larger
+/// How much of zstd frames, xz blocks and lzma files larger than that is kept
+/// unpacked, in bytes. They cannot be unpacked from the middle on, so that one that is larger
 /// than this cannot be read further.
 pub const STREAM_MAX: u32 = 1 << 30;
 
@@ -80,6 +82,8 @@ pub enum Archive {
     Zlib,
     /// xz streams.
     Xz,
+    /// LZMA alone, the format before xz.
+    Lzma,
     /// bzip2 streams.
     Bzip2,
     /// lzop files.
@@ -97,6 +101,7 @@ impl Archive {
             Archive::Gzip => "gzip",
             Archive::Zlib => "zlib",
             Archive::Xz => "xz",
+            Archive::Lzma => "lzma",
             Archive::Bzip2 => "bzip2",
             Archive::Lzop => "lzop",
             Archive::Snappy => "snappy",
@@ -111,6 +116,7 @@ impl Archive {
             Archive::Gzip => "gunzip",
             Archive::Zlib => "pigz -d",
             Archive::Xz => "unxz",
+            Archive::Lzma => "unlzma",
             Archive::Bzip2 => "bunzip2",
             Archive::Lzop => "lzop -d",
             Archive::Snappy => "snzip -d",
@@ -122,6 +128,7 @@ impl Archive {
     fn too_long(self) -> Error {
         let (what, again) = match self {
             Archive::Xz => ("An xz block", "xz -T0"),
+            Archive::Lzma => ("An lzma file", "xz -T0"),
             _ => ("A zstd frame", "pzstd"),
         };
         let refused = self.refuse(&format!("{what} is larger than {} MiB", STREAM_MAX >> 20));
@@ -146,8 +153,9 @@ pub(super) fn open(
 ) -> Result<Source> {
     #[cfg(feature = "archive")]
     {
-        if archive == Archive::Xz && !cfg!(feature = "archive-xz") {
-            return Err(archive.refuse("Built without feature archive-xz, which reads xz"));
+        if matches!(archive, Archive::Xz | Archive::Lzma) && !cfg!(feature = "archive-xz") {
+            let why = format!("Built without feature archive-xz, which reads {}", archive.name());
+            return Err(archive.refuse(&why));
         }
         let view = ArchiveView::open(source, archive, policy.clone())?;
         if let Some(inner) = detect(&view)? {

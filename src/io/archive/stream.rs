@@ -15,8 +15,8 @@
 //! | --- | --- |
 //! | checkpoints | [`POINTS`] of some 43 KiB: 44 MiB an archive |
 //! | distance of checkpoints | 4 MiB, twice as much whenever they are too many |
-//! | segments of xz and zstd | [`STREAM_MAX`] an archive |
-//! | decoders of xz and zstd | [`DECODERS`] with windows of up to 128 MiB |
+//! | segments of xz, lzma and zstd | [`STREAM_MAX`] an archive |
+//! | decoders of xz, lzma and zstd | [`DECODERS`] with windows of up to 128 MiB |
 //!
 //! No lock is held while a segment is unpacked. Threads that need the same one
 //! at the same time unpack it each; for a stream that has no checkpoints one of
@@ -374,6 +374,8 @@ enum Unpacker {
     Zstd(zstd::Unpacker),
     #[cfg(feature = "archive-xz")]
     Xz(super::xz::Unpacker),
+    #[cfg(feature = "archive-xz")]
+    Lzma(super::lzma::Unpacker),
 }
 
 impl Unpacker {
@@ -385,6 +387,8 @@ impl Unpacker {
             }
             #[cfg(feature = "archive-xz")]
             Stream::XzFile => Ok(Unpacker::Xz(super::xz::Unpacker::file(packed))),
+            #[cfg(feature = "archive-xz")]
+            Stream::Lzma => Ok(Unpacker::Lzma(super::lzma::Unpacker::new(packed))),
             Stream::Zstd => Ok(Unpacker::Zstd(zstd::Unpacker::new(packed)?)),
             Stream::Gzip | Stream::Zlib => Err(Error::corrupt(format!("No decoder at {packed}"))),
         }
@@ -396,6 +400,8 @@ impl Unpacker {
             Unpacker::Zstd(unpacker) => unpacker.pos(),
             #[cfg(feature = "archive-xz")]
             Unpacker::Xz(unpacker) => unpacker.pos(),
+            #[cfg(feature = "archive-xz")]
+            Unpacker::Lzma(unpacker) => unpacker.pos(),
         }
     }
 
@@ -404,6 +410,8 @@ impl Unpacker {
             Unpacker::Zstd(unpacker) => unpacker.next(source),
             #[cfg(feature = "archive-xz")]
             Unpacker::Xz(unpacker) => unpacker.next(source),
+            #[cfg(feature = "archive-xz")]
+            Unpacker::Lzma(unpacker) => unpacker.next(source),
         }
     }
 }

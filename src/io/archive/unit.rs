@@ -85,6 +85,9 @@ pub(super) enum Stream {
     /// A whole xz file.
     #[cfg(feature = "archive-xz")]
     XzFile,
+    /// A file of LZMA alone.
+    #[cfg(feature = "archive-xz")]
+    Lzma,
 }
 
 /// Where a bzip2 block begins and what it must unpack to.

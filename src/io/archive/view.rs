@@ -132,8 +132,10 @@ impl ArchiveView {
             Archive::Zlib => whole(cursor, Stream::Zlib),
             #[cfg(feature = "archive-xz")]
             Archive::Xz => whole(cursor, Stream::XzFile),
+            #[cfg(feature = "archive-xz")]
+            Archive::Lzma => whole(cursor, Stream::Lzma),
             #[cfg(not(feature = "archive-xz"))]
-            Archive::Xz => Step::End,
+            Archive::Xz | Archive::Lzma => Step::End,
         };
         self.policy.unpacked(cursor.pos, self.source.len());
         let mut index = self.index.lock();
