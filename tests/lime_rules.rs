@@ -2,7 +2,10 @@
 
 mod support;
 
+use kdumpfile::io::Source;
+use kdumpfile::sync::Shared;
 use kdumpfile::{Context, Status, Value};
+use kdumpfile_testkit::fault::FaultyReader;
 use kdumpfile_testkit::image::{Rng, page_bytes};
 use kdumpfile_testkit::lime::{IDENTIFIER, LimeBuilder, chunk, framed, stored_chunk};
 use support::*;
@@ -214,6 +217,63 @@ fn a_wrong_length_behind_a_stream_is_corrupt() {
         text.starts_with(&format!("file #0: Invalid length {} at {at} of stream at 32", (at - 32) ^ 1)),
         "{text}"
     );
+}
+
+/// `compress=1` of LiME: one zlib stream around all records, with windows of
+/// 2 KiB, which its first bytes tell.
+#[cfg(feature = "archive")]
+#[test]
+fn an_image_that_lime_compressed_is_read_in_place() {
+    let lime = LimeBuilder::new().lime(0, &memory(0..40)).lime(0x10_0000, &memory(256..600)).build();
+    // Stored blocks have no matches, which might go farther back than that.
+    let mut packed = kdumpfile_testkit::compress::zlib(&lime, 0);
+    packed[..2].copy_from_slice(&[0x38, 0x8d]);
+    let dump = open(&packed[..]);
+    assert_eq!(dump.string("file.format").unwrap(), "lime");
+    assert_eq!(stored(&dump), [(0, 39), (256, 599)]);
+    check(&dump, 256..600);
+    check(&dump, 0..40);
+    // The end of the stream is cut off: what is in front of it stays readable.
+    let cut = &packed[..packed.len() - 100_000];
+    match try_open(cut) {
+        Ok(dump) => check(&dump, 0..40),
+        Err(error) => assert_eq!(error.status(), Status::Corrupt, "{error}"),
+    }
+}
+
+/// LiME's `format=padded` writes no records: memory from address 0 on.
+#[test]
+fn an_image_that_lime_padded_is_memory_from_0_on() {
+    let mut padded = vec![0; 0x10_0000];
+    padded[..8192].copy_from_slice(&memory(0..2));
+    padded.extend(memory(256..260));
+    assert_eq!(open_failure(padded.clone()), fails(Status::NotImplemented, "file #0: Unknown file format"));
+    let dump = Context::new();
+    dump.set("file.set.number", Value::Number(1)).unwrap();
+    dump.set("file.set.0.base", Value::Address(0)).unwrap();
+    dump.open_bytes(padded).unwrap();
+    assert_eq!(stored(&dump), [(0, 259)]);
+    check(&dump, 0..2);
+    check(&dump, 256..260);
+    assert!(page(&dump, 100).unwrap() == [0; 4096]);
+}
+
+#[test]
+fn compressed_records_are_listed_from_the_end_of_the_file() {
+    let mut image = LimeBuilder::new();
+    for number in 0..50 {
+        image = image.avml(number << 20, &memory(256 * number..256 * number + 64));
+    }
+    let bytes = image.build();
+    // From the front each chunk is looked at, of which a record has four.
+    for (file, most) in [(bytes.clone(), 3 * 50), (bytes[..bytes.len() - 4].to_vec(), 16 * 50)] {
+        let watched = Shared::new(FaultyReader::new(file));
+        let dump = try_open_sources(vec![watched.clone() as Source]).unwrap();
+        let reads = watched.script().calls().len();
+        assert!(reads < most, "{reads} reads");
+        assert!(most == 16 * 50 || reads >= 50, "{reads} reads");
+        check(&dump, 256 * 49..256 * 49 + 64);
+    }
 }
 
 #[test]

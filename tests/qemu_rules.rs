@@ -100,6 +100,51 @@ fn memory_with_a_name_of_the_users_choice_is_the_first_block() {
 }
 
 #[test]
+fn capabilities_and_identity_in_the_configuration_are_understood() {
+    let name = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
+    let capabilities = |names: &[&str]| {
+        let names: Vec<u8> = names.iter().flat_map(|text| name(text)).collect();
+        [&(2u32).to_be_bytes()[..], &names].concat()
+    };
+    // Of no consequence.
+    let plain = capabilities(&["events", "late-block-activate"]);
+    let subsections: [(&str, &[u8]); 2] =
+        [("configuration/uuid", &[7; 16]), ("configuration/capabilities", &plain)];
+    let file =
+        Stream::new(3).configuration("pc-q35-7.2", &subsections).ram(&[("pc.ram", 0x1000)], one_page());
+    assert_eq!(page(&open(file.end()), 0).unwrap(), vec![1; SIZE]);
+
+    // Each block of the list has its address behind it.
+    let shared = capabilities(&["x-ignore-shared", "events"]);
+    let file = |mapped: bool| {
+        let both = capabilities(&["x-ignore-shared", "mapped-ram"]);
+        let what: &[u8] = if mapped { &both } else { &shared };
+        let mut list = Records::default().list(0x3000, &[]).0;
+        for (block, length) in [("pc.ram", 0x2000u64), ("vga.vram", 0x1000)] {
+            list.extend([&name(block)[..], &length.to_be_bytes(), &0x1234_5000u64.to_be_bytes()].concat());
+            if mapped {
+                list.extend([&1u32.to_be_bytes()[..], &4096u64.to_be_bytes(), &[0; 16]].concat());
+            }
+        }
+        let list = Records(list).end();
+        let records =
+            if mapped { Records::default() } else { Records::default().fill(0x1000, Some("pc.ram"), 9) };
+        Stream::new(3)
+            .configuration("pc-q35-9.0", &[("configuration/capabilities", what)])
+            .named(item::START, RAM, "ram", 0, 4, &list)
+            .part(item::END, RAM, &records.end())
+            .end()
+    };
+    let dump = open(file(false));
+    assert_eq!(stored(&dump), [(1, 1)]);
+    assert_eq!(page(&dump, 1).unwrap(), vec![9; SIZE]);
+    // With both, a block that the file does not have is at 0 and 0.
+    let dump = open(file(true));
+    assert_eq!(stored(&dump), []);
+    assert_eq!(failure(page(&dump, 0)), fails(Status::NoData, "Page not found"));
+}
+
+#[test]
 fn old_streams_have_no_configuration_and_no_footers() {
     let file = Stream::new(3).without_footers().ram(&[("pc.ram", 0x1000)], one_page()).end();
     assert_eq!(page(&open(file), 0).unwrap(), vec![1; SIZE]);
@@ -362,6 +407,7 @@ fn packed_save_images_are_read_in_place() {
         let file = [head(format), packed.clone()].concat();
         let dump = open(file.clone());
         assert_eq!(dump.string("file.format").unwrap(), "libvirt", "{program}");
+        assert_eq!(dump.string("file.set.0.archive").unwrap(), program);
         check_guest(&dump, SIZE);
         let cut = open_failure(file[..file.len() - packed.len() / 2].to_vec());
         assert_eq!(cut.0, Status::Corrupt, "{program}: {}", cut.1);
