@@ -7,6 +7,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use crate::help;
 use crate::number;
 use crate::raw::RawImage;
+use crate::settings::Setting;
 
 /// Look into kernel crash dumps (vmcore)
 ///
@@ -22,6 +23,10 @@ pub struct CommandLine {
     /// with several, of one file each or parts of the same file
     #[arg(long, global = true, value_name = "BASE[@OFFSET[+LENGTH]][:ARCH]")]
     pub raw_at: Vec<RawImage>,
+    /// Set an attribute before the dump is opened, as in arch.name=x86_64 or
+    /// file.qemu.below_4g=2G (may be repeated; 'kdumpfile attr' lists attributes)
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    pub settings: Vec<Setting>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -154,9 +159,6 @@ pub struct Translation {
     /// Take symbols from this System.map; moved as KASLR did, if VMCOREINFO says so
     #[arg(long, value_name = "FILE")]
     pub system_map: Option<PathBuf>,
-    /// Set an attribute first, as in arch.name=x86_64 (may be repeated)
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub settings: Vec<String>,
 }
 
 /// An operating system.
@@ -249,9 +251,6 @@ pub struct Domains {
     /// Take VMCOREINFO of the hypervisor from this file
     #[arg(long, value_name = "TEXT")]
     pub vmcoreinfo: Option<PathBuf>,
-    /// Set an attribute first, as in xen.phys_start=2000000 (may be repeated)
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub settings: Vec<String>,
 }
 
 /// A space of addresses.

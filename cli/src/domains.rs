@@ -61,7 +61,6 @@ pub fn run(dump: &Dump, args: &Domains, json: bool, out: &mut Output) -> Result<
         vmcoreinfo: args.vmcoreinfo.clone(),
         kallsyms: None,
         system_map: None,
-        settings: args.settings.clone(),
     };
     translation::prepare(dump, &options)?;
     let (domains, error) = walk(dump);

@@ -13,6 +13,15 @@ Examples:
   kdumpfile xlat vmcore ffffffff81000000  the physical address of a virtual one
   kdumpfile regs vmcore                   registers of the CPUs
   kdumpfile domains vmcore                what ran under Xen
+  kdumpfile info ram.bin --raw-at 0x80000000:aarch64     a file of nothing but memory
+  kdumpfile hash vm.save --set file.qemu.below_4g=2G     ... of a VM with max-ram-below-4g=2G
+
+--set tells what a dump does not say, before it is opened; for example
+  arch.name, arch.byte_order (0 big, 1 little), arch.page_size: what the machine was
+  file.zero_excluded=1: pages that were left out read as zeros
+  file.qemu.below_4g, file.qemu.above_4g, file.qemu.blocks (NAME@ADDRESS,...): where
+  the RAM of a virtual machine was, if neither its type nor its description tells
+Numbers are decimal, or hex after 0x, and K, M and G multiply by 1024; addresses are hex.
 
 'sample:' in the place of a FILE is the built-in sample.
 Exit codes: 0 done, 1 the dump says no (data missing or corrupt), 2 wrong usage.";
@@ -25,6 +34,7 @@ Examples:
 
 JSON (what is not known is null):
   files          list of names; [\"sample:\"] for the built-in sample
+  archives       what each file was packed with (\"gzip\", ...; null: it was not packed)
   sample         whether this is the built-in sample
   file_bytes     size of all files
   format         name, description

@@ -25,6 +25,8 @@ const INSTRUCTION_POINTERS: [&str; 4] = ["rip", "eip", "pc", "pswa"];
 /// What is known about the dump.
 struct Info {
     files: Vec<String>,
+    /// What each file was packed with.
+    archives: Vec<Option<String>>,
     sample: bool,
     file_bytes: u64,
     format: Option<String>,
@@ -118,12 +120,15 @@ fn gather(dump: &Dump, files: &[PathBuf]) -> Info {
         [] => vec![SAMPLE.to_string()],
         files => files.iter().map(|file| file.display().to_string()).collect(),
     };
+    let archive = |number| string(context, &format!("file.set.{number}.archive"));
+    let archives = (0..files.len()).map(archive).collect();
     let line = |key: &str| string(context, &format!("linux.vmcoreinfo.lines.{key}"));
     let uts = |key: &str| string(context, &format!("linux.uts.{key}"));
     let mut missing = Vec::new();
     let memory = memory(context, &mut missing);
     let info = Info {
         files,
+        archives,
         sample: dump.sample,
         file_bytes: dump.file_bytes,
         format: string(context, "file.format"),
@@ -248,12 +253,17 @@ fn with_missing(context: &Context, mut info: Info) -> Info {
         add("parts", format!("a part of the split dump: PFNs {parts} are in none of these files"));
     }
     if info.arch.name.is_none() {
-        add("arch", "the dump does not say its architecture, and nothing in it tells".into());
+        let text = "the dump does not say its architecture, and nothing in it tells \
+                    (if you know it: --set arch.name=x86_64)";
+        add("arch", text.into());
     }
     if let Some(from) = &info.arch.inferred {
         add("arch", format!("the dump does not say its architecture; inferred from {from}"));
     }
-    if context.get("linux.vmcoreinfo.raw").is_err() && context.get("xen.vmcoreinfo.raw").is_err() {
+    // Windows has nothing of the kind.
+    let windows = info.format.as_deref() == Some("windows");
+    let vmcoreinfo = ["linux.vmcoreinfo.raw", "xen.vmcoreinfo.raw"];
+    if !windows && vmcoreinfo.iter().all(|path| context.get(path).is_err()) {
         let text = "VMCOREINFO: no symbols, no offsets, no kernel release \
                     ('kdumpfile vmcoreinfo FILE --scan' searches memory for it)";
         add("vmcoreinfo", text.into());
@@ -286,6 +296,7 @@ fn to_json(info: &Info) -> serde_json::Value {
     let missing = |missing: &Missing| json!({"what": missing.what, "text": missing.text});
     json!({
         "files": info.files,
+        "archives": info.archives,
         "sample": info.sample,
         "file_bytes": info.file_bytes,
         "format": {"name": info.format, "description": info.description},
@@ -340,6 +351,15 @@ fn show(info: &Info, out: &mut Output) -> std::io::Result<()> {
             }
         }
         [] => {}
+    }
+    let mut archives: Vec<&str> = info.archives.iter().flatten().map(String::as_str).collect();
+    archives.dedup();
+    if !archives.is_empty() {
+        row(
+            out,
+            "Archive",
+            &format!("{} (read in place, nothing is unpacked to disk)", archives.join(", ")),
+        )?;
     }
     let format = info.format.as_deref().unwrap_or(UNKNOWN);
     match &info.description {

@@ -3,7 +3,7 @@
 //! | module | is |
 //! | --- | --- |
 //! | `args`, `help`, `number` | the command line, its help, numbers on it |
-//! | `open`, `raw` | files to dumps, raw images of memory too, and advice when that fails |
+//! | `open`, `raw`, `settings` | files to dumps, raw images of memory too, what the user says of them, and advice when opening fails |
 //! | `translation`, `symbols` | what translating addresses takes |
 //! | `info`, `attr`, `pages`, `hash`, `search`, `read`, `xlat`, `maps`, `regs`, `domains`, `vmcoreinfo` | one command each |
 //! | `codecs`, `walk`, `pte`, `regions` | how pages are packed; page tables and their bits; places of the kernel |
@@ -36,6 +36,7 @@ mod read;
 mod regions;
 mod regs;
 mod search;
+mod settings;
 mod symbols;
 mod translation;
 mod vmcoreinfo;
@@ -60,9 +61,11 @@ fn main() -> ExitCode {
 
 fn run(args: CommandLine, out: &mut Output) -> Result<()> {
     let json = args.json;
-    let open = |files: &[PathBuf]| open::open(files, &args.raw_at);
+    let open = |files: &[PathBuf]| open::open(files, &args.raw_at, &args.settings);
     match args.command {
-        Command::Info { files } if files.is_empty() => info::run(&open::open_sample()?, &[], json, out),
+        Command::Info { files } if files.is_empty() => {
+            info::run(&open::open_sample(&args.settings)?, &[], json, out)
+        }
         Command::Info { files } => info::run(&open(&files)?, &files, json, out),
         Command::Attr { files, keys } => attr::run(&open(&files.files)?, &keys, json, out),
         Command::Pages { files, memory } => pages::run(&open(&files.files)?, memory, json, out),

@@ -24,6 +24,14 @@ pub fn hex(text: &str) -> Result<u64, String> {
 
 /// A positive number of bytes with an optional binary suffix.
 pub fn length(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        0 => Err("there is nothing to read".into()),
+        bytes => Ok(bytes),
+    }
+}
+
+/// A number with an optional binary suffix.
+pub fn size(text: &str) -> Result<u64, String> {
     let shift = match text.bytes().last().map(|b| b.to_ascii_uppercase()) {
         Some(b'K') => 10,
         Some(b'M') => 20,
@@ -32,11 +40,7 @@ pub fn length(text: &str) -> Result<u64, String> {
     };
     let digits = if shift == 0 { text } else { &text[..text.len() - 1] };
     let number = address(digits)?;
-    match number.checked_mul(1 << shift) {
-        Some(0) => Err("there is nothing to read".into()),
-        Some(bytes) => Ok(bytes),
-        None => Err("more than 64 bits can say".into()),
-    }
+    number.checked_mul(1 << shift).ok_or_else(|| "more than 64 bits can say".into())
 }
 
 #[cfg(test)]
@@ -52,6 +56,7 @@ mod tests {
         assert_eq!(length("4k"), Ok(4096));
         assert_eq!(length("0x10M"), Ok(16 << 20));
         assert_eq!(length("2G"), Ok(2 << 30));
+        assert_eq!((size("0"), size("3G")), (Ok(0), Ok(3 << 30)));
         assert!(address("ffff8880").unwrap_err().contains("0x"));
         for bad in ["", "-1", "+1", "0x", "0x+1", "1 ", "0x1ffffffffffffffff", "é"] {
             assert!(address(bad).is_err() && hex(bad).is_err(), "{bad}");

@@ -11,6 +11,7 @@ use kdumpfile::{Bitmap, Context, Error, Space, Status};
 use crate::failure::{Failure, Result};
 use crate::progress::Unpacking;
 use crate::raw::{self, RawImage};
+use crate::settings::{self, Setting};
 
 /// Names the built-in sample in the place of a file.
 pub const SAMPLE: &str = "sample:";
@@ -33,11 +34,12 @@ pub struct Dump {
     pub file_bytes: u64,
 }
 
-/// Opens the dump that these files make up, or that these images of memory do.
-pub fn open(files: &[PathBuf], images: &[RawImage]) -> Result<Dump> {
+/// Opens the dump that these files make up, or that these images of memory do,
+/// with what the user says of it.
+pub fn open(files: &[PathBuf], images: &[RawImage], settings: &[Setting]) -> Result<Dump> {
     if images.is_empty() && files.iter().any(|file| file.as_os_str() == SAMPLE) {
         return match files {
-            [_] => open_sample(),
+            [_] => open_sample(settings),
             _ => Err(Failure::Usage(format!("{SAMPLE} is a whole dump: it goes with no other FILE"))),
         };
     }
@@ -45,6 +47,7 @@ pub fn open(files: &[PathBuf], images: &[RawImage]) -> Result<Dump> {
     let context = Context::new();
     let files = &raw::files(files, images)?[..];
     raw::prepare(&context, images).map_err(|error| Failure::Usage(error.to_string()))?;
+    let set = settings::before_opening(&context, settings)?;
     context.watch_unpacking(Some(Shared::new(Unpacking::default())));
     let mut opened = context.open_paths(files);
     let pair;
@@ -62,6 +65,7 @@ pub fn open(files: &[PathBuf], images: &[RawImage]) -> Result<Dump> {
     context.watch_unpacking(None);
     match opened {
         Ok(()) => {
+            settings::after_opening(&context, &name, settings, &set)?;
             let sizes = files.iter().filter_map(|file| Some(fs::metadata(file).ok()?.len()));
             let file_bytes = sizes.fold(0, u64::saturating_add);
             Ok(Dump { context, name, sample: false, file_bytes })
@@ -71,12 +75,14 @@ pub fn open(files: &[PathBuf], images: &[RawImage]) -> Result<Dump> {
 }
 
 /// Opens the built-in sample.
-pub fn open_sample() -> Result<Dump> {
+pub fn open_sample(settings: &[Setting]) -> Result<Dump> {
     let context = Context::new();
+    let set = settings::before_opening(&context, settings)?;
     let opened = context
         .set_file_names(&[Some(SAMPLE_NAME)])
         .and_then(|()| context.open(vec![Shared::new(SAMPLE_DUMP)]));
     opened.map_err(|error| Failure::dump(SAMPLE_NAME, &error))?;
+    settings::after_opening(&context, SAMPLE_NAME, settings, &set)?;
     Ok(Dump { context, name: SAMPLE_NAME.into(), sample: true, file_bytes: SAMPLE_DUMP.len() as u64 })
 }
 

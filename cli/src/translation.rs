@@ -5,11 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use kdumpfile::xlat::{self, AddrSpace, FullAddr};
-use kdumpfile::{AttrType, Blob, CloneOptions, Context, Error, Space, Status, Value};
+use kdumpfile::{Blob, CloneOptions, Context, Error, Space, Status, Value};
 
 use crate::args::{AddressSpace, Os, Translation};
 use crate::failure::{Failure, Result};
-use crate::number;
 use crate::open::Dump;
 use crate::symbols::{self, Kind};
 
@@ -18,9 +17,6 @@ const VMCOREINFO_MAX: u64 = 1 << 20;
 
 /// Applies what the user said; what was not said is taken from the dump.
 pub fn prepare(dump: &Dump, options: &Translation) -> Result<()> {
-    for setting in &options.settings {
-        set(dump, setting)?;
-    }
     let told = match dump.context.string("addrxlat.ostype").as_deref() {
         Ok("linux") => Some(Os::Linux),
         Ok("xen") => Some(Os::Xen),
@@ -98,23 +94,6 @@ fn read_vmcoreinfo(path: &Path) -> Result<Vec<u8>> {
         return Err(Failure::Dump { text, hint: Some(hint) });
     }
     Ok(text)
-}
-
-/// Sets an attribute to `KEY=VALUE`.
-fn set(dump: &Dump, setting: &str) -> Result<()> {
-    let Some((key, text)) = setting.split_once('=') else {
-        return Err(Failure::Usage(format!("--set {setting}: KEY=VALUE is wanted")));
-    };
-    let attr =
-        dump.context.attr(Some(key)).map_err(|error| Failure::Usage(format!("--set {key}: {error}")))?;
-    let wrong = |error| Failure::Usage(format!("--set {setting}: {error}"));
-    let value = match dump.context.attr_type(attr) {
-        Some(AttrType::String) => Value::from(text),
-        Some(AttrType::Number) => Value::Number(number::address(text).map_err(wrong)?),
-        Some(AttrType::Address) => Value::Address(number::hex(text).map_err(wrong)?),
-        _ => return Err(Failure::Usage(format!("--set {key}: only texts and numbers can be set"))),
-    };
-    dump.context.set_attr(attr, value).map_err(|error| dump.failure(&error.context(key.to_string())))
 }
 
 impl AddressSpace {
