@@ -34,11 +34,14 @@ fi
 failed=()
 for source in fuzz/fuzz_targets/*.rs; do
     target=$(basename "$source" .rs)
+    [ "$target" != mod ] || continue
     [ -z "$only" ] || [ "$only" = "$target" ] || continue
     echo "fuzz: $target for $seconds s"
-    mkdir -p "$new_corpus/$target" "fuzz/artifacts/$target"
+    artifacts=fuzz/artifacts/$target
+    mkdir -p "$new_corpus/$target" "$artifacts"
     # New inputs go to the first folder, so that the committed corpus stays as it is.
-    cargo +nightly fuzz run --target-dir "$fuzz_dir" "$target" "$new_corpus/$target" "fuzz/corpus/$target" -- \
+    KDUMPFILE_TARGET=$target cargo +nightly fuzz run --target-dir "$fuzz_dir" target \
+        "$new_corpus/$target" "fuzz/corpus/$target" -- -artifact_prefix="$artifacts/" \
         -max_total_time="$seconds" -max_len=65536 -rss_limit_mb=512 -timeout=20 \
         -print_final_stats=1 || failed+=("$target")
 done

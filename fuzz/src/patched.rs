@@ -1,132 +1,37 @@
-//! Opening: any file, and valid dumps with changes.
+//! Valid dumps with changes: an input is a list of them, so that signatures hold.
 
 use kdumpfile::Context;
 use kdumpfile::io::Source;
 use kdumpfile::sync::Shared;
-use kdumpfile_testkit::endian::ByteOrder;
-use kdumpfile_testkit::qemu::{Stream, save_image};
+use kdumpfile_testkit::arch::Arch;
+use kdumpfile_testkit::endian::{ByteOrder, Field};
+use kdumpfile_testkit::image::RamImage;
+use kdumpfile_testkit::notes::{Note, NoteWriter, Vmcoreinfo, prstatus, prstatus_layout};
 
 use crate::examine;
 use crate::input::Input;
+use crate::seeds::Seeds;
 use crate::source::Shy;
-use crate::templates::{
-    Template, diskdumps, elves, limes, lkcds, s390dumps, sadumps, sets, vmware_guests, vmwares, windows,
-    xc_cores, xc_saves,
-};
 
-/// Opens any bytes as a file.
-pub fn run_open(data: &[u8]) {
-    let dump = Context::new();
-    let opened = dump.open_bytes(data.to_vec());
-    assert_eq!(dump.last_error().is_some(), opened.is_err());
-    examine::all(&dump);
+/// A dump, where its fields are, and what must stay for it to be recognised.
+pub struct Template {
+    pub bytes: Vec<u8>,
+    pub order: ByteOrder,
+    pub fields: Vec<Field>,
+    pub signature: usize,
 }
 
-/// Byte 0 picks a template, the others change it.
-pub fn run_open_elf(data: &[u8]) {
+/// Opens one of the templates: byte 0 says which one, the others change it.
+pub fn open_one(data: &[u8], templates: &[Template]) {
     let mut input = Input(data);
-    let template = &elves()[input.index(elves().len())];
+    let template = &templates[input.index(templates.len())];
     open_changed(&mut input, &[template]);
 }
 
-/// Byte 0 picks a template, the others change it.
-pub fn run_open_diskdump(data: &[u8]) {
+/// The same with dumps of several files, and with a change of their order.
+pub fn open_set(data: &[u8], sets: &[Vec<Template>]) {
     let mut input = Input(data);
-    let template = &diskdumps()[input.index(diskdumps().len())];
-    open_changed(&mut input, &[template]);
-}
-
-/// Byte 0 picks a template, the others change it.
-pub fn run_open_lkcd(data: &[u8]) {
-    let mut input = Input(data);
-    let template = &lkcds()[input.index(lkcds().len())];
-    open_changed(&mut input, &[template]);
-}
-
-/// Byte 0 picks a template, the others change its files and their order.
-pub fn run_open_sadump(data: &[u8]) {
-    let mut input = Input(data);
-    let set = &sadumps()[input.index(sadumps().len())];
-    open_changed(&mut input, &set.iter().collect::<Vec<_>>());
-}
-
-/// Byte 0 picks a template, the others change it.
-pub fn run_open_s390dump(data: &[u8]) {
-    let mut input = Input(data);
-    let template = &s390dumps()[input.index(s390dumps().len())];
-    open_changed(&mut input, &[template]);
-}
-
-/// Byte 0 picks a template, the others change it.
-pub fn run_open_lime(data: &[u8]) {
-    let mut input = Input(data);
-    let template = &limes()[input.index(limes().len())];
-    open_changed(&mut input, &[template]);
-}
-
-/// Byte 0 picks a template, the others change its files and their order.
-pub fn run_open_vmware(data: &[u8]) {
-    let mut input = Input(data);
-    let set = &vmwares()[input.index(vmwares().len())];
-    open_changed(&mut input, &set.iter().collect::<Vec<_>>());
-}
-
-/// Byte 0 picks a template, the others change its files and their order.
-pub fn run_open_vmware_guest(data: &[u8]) {
-    let mut input = Input(data);
-    let set = &vmware_guests()[input.index(vmware_guests().len())];
-    open_changed(&mut input, &set.iter().collect::<Vec<_>>());
-}
-
-/// Byte 0 picks a template, the others change it.
-pub fn run_open_xc_core(data: &[u8]) {
-    let mut input = Input(data);
-    let template = &xc_cores()[input.index(xc_cores().len())];
-    open_changed(&mut input, &[template]);
-}
-
-/// Byte 0 picks a template, the others change it.
-pub fn run_open_windows(data: &[u8]) {
-    let mut input = Input(data);
-    let template = &windows()[input.index(windows().len())];
-    open_changed(&mut input, &[template]);
-}
-
-/// Byte 0 picks a template, the others change it.
-pub fn run_open_xc_save(data: &[u8]) {
-    let mut input = Input(data);
-    let template = &xc_saves()[input.index(xc_saves().len())];
-    open_changed(&mut input, &[template]);
-}
-
-/// Bit 0 of byte 0 asks for a header of libvirt, whose format is in the bits
-/// above; what follows is a stream behind its signature and version. Bit 7 says
-/// that as many bytes at the end as the next two say are a description without
-/// its header, which is put in front.
-pub fn run_open_qemu(data: &[u8]) {
-    let (&options, mut rest) = data.split_first().unwrap_or((&0, &[]));
-    let mut description = Vec::new();
-    if options & 0x80 != 0
-        && let Some((length, behind)) = rest.split_first_chunk()
-    {
-        let (stream, text) = behind.split_at(behind.len().saturating_sub(u16::from_be_bytes(*length).into()));
-        rest = stream;
-        description = [&[0, 6][..], &(text.len() as u32).to_be_bytes(), text].concat();
-    }
-    let mut file = Vec::new();
-    if options & 1 != 0 {
-        let xml = "<os><type arch='aarch64' machine='virt-7.2'>hvm</type></os>";
-        let format = u32::from(options >> 1 & 0x3f);
-        file = save_image(ByteOrder::Little, b"LibvirtQemudSave", 2, format, xml, 64);
-    }
-    file.extend(Stream::new(3).raw(rest).raw(&description).bytes);
-    run_open(&file);
-}
-
-/// Byte 0 picks a template, the others change its files and their order.
-pub fn run_split_set(data: &[u8]) {
-    let mut input = Input(data);
-    let set = &sets()[input.index(sets().len())];
+    let set = &sets[input.index(sets.len())];
     open_changed(&mut input, &set.iter().collect::<Vec<_>>());
 }
 
@@ -188,4 +93,76 @@ fn change(input: &mut Input<'_>, template: &Template, file: &mut Vec<u8>) {
             file.resize(file.len().max(len), 0);
         }
     }
+}
+
+/// For each template the input without a change, one with changes of the first
+/// fields, and one with a few of every kind.
+pub fn seeds(seeds: &mut Seeds, templates: &[Template]) {
+    for template in 0..templates.len() {
+        seeds_of(seeds, template, &[]);
+    }
+}
+
+/// The same for dumps of several files, of which file `changed` is changed.
+pub fn seeds_of_sets(seeds: &mut Seeds, sets: &[Vec<Template>], changed: u8) {
+    for (template, files) in sets.iter().enumerate() {
+        seeds_of(seeds, template, if files.len() > 1 { std::slice::from_ref(&changed) } else { &[] });
+    }
+}
+
+fn seeds_of(seeds: &mut Seeds, template: usize, file: &[u8]) {
+    let template = template as u8;
+    seeds.add(&format!("{template}-unchanged"), &[&[template, template & 7]]);
+    let mut steps = Vec::new();
+    for field in [3, 9, 14, 17, 20, 23] {
+        // To a number of two bytes.
+        steps.extend_from_slice(file);
+        steps.extend([field + template, 129, 0x10, 0x20]);
+    }
+    seeds.add(&format!("{template}-fields"), &[&[template, 24], &steps]);
+    let bytes: [&[u8]; 8] = [
+        &[template, 2],
+        file,
+        &[210, 0x00, 0x10 + template, 3, 0xff, 0xfe, 0xfd, 0xfc],
+        file,
+        &[12, 23],
+        file,
+        &[255, 0x00, 0xf0],
+        file,
+    ];
+    seeds.add(&format!("{template}-bytes"), &[&bytes.concat(), &[244, 0x80, 0x21]]);
+}
+
+/// Bytes of a page of the templates.
+pub const PAGE: usize = 4096;
+
+/// Notes of two CPUs and VMCOREINFO, as a kernel on `arch` leaves them.
+pub fn linux_notes(arch: Arch, order: ByteOrder) -> Vec<u8> {
+    let text = Vmcoreinfo::linux("6.1.0-fuzz", PAGE as u64)
+        .symbol("swapper_pg_dir", 0xffff_ffff_8260_a000)
+        .symbol("init_uts_ns", 0xffff_ffff_8261_2345)
+        .size("list_head", 16)
+        .offset("page", "flags", 0)
+        .length("mem_section", 2048)
+        .number("phys_base", 0x100_0000)
+        .config("PGTABLE_LEVELS");
+    let mut notes = NoteWriter::new(order);
+    if prstatus_layout(arch).is_some() {
+        for cpu in 0..2 {
+            notes = notes.note(Note::core(1, prstatus(arch, order, 100 + cpu, |i, _| 0x1111 * i as u64)));
+        }
+    }
+    notes.note(Note::vmcoreinfo(text.to_bytes())).finish()
+}
+
+/// Consecutive pages of memory.
+pub fn pages(first: u64, count: u64) -> Vec<u8> {
+    let ram = RamImage::new(5, PAGE);
+    (first..first + count).flat_map(|pfn| ram.page_bytes(pfn)).collect()
+}
+
+/// Three pages for a state file.
+pub fn memory() -> Template {
+    let fields = vec![Field { offset: 0, width: 8 }];
+    Template { bytes: pages(0, 3), order: ByteOrder::Little, fields, signature: 0 }
 }

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use kdumpfile_fuzz::TARGETS;
+use kdumpfile_fuzz::{Seeds, TARGETS};
 use kdumpfile_testkit::image::Rng;
 
 /// Longest input that a mutation makes, in bytes.
@@ -35,7 +35,7 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 fn replay(target: &str) {
-    let run = TARGETS.iter().find(|row| row.0 == target).expect("the target is in the table").1;
+    let run = TARGETS.iter().find(|row| row.name == target).expect("the target is in the table").run;
     let mutations = std::env::var("KDUMPFILE_MUTATIONS").map_or(2000, |text| text.parse().unwrap());
     let files = corpus(target);
     assert!(!files.is_empty(), "there are no seeds for {target}");
@@ -108,51 +108,43 @@ fn mutated(rng: &mut Rng, seed: &[u8], other: &[u8]) -> Vec<u8> {
 }
 
 macro_rules! replays {
-    ($($test:ident: $target:literal,)*) => {
+    ($($test:ident: $target:ident,)*) => {
         $(#[test]
         fn $test() {
-            replay($target);
+            replay(stringify!($target));
         })*
-
-        #[test]
-        fn every_target_is_replayed() {
-            let names: Vec<&str> = TARGETS.iter().map(|row| row.0).collect();
-            assert_eq!(names, [$($target),*]);
-        }
     };
 }
 
-replays! {
-    any_file_can_be_opened_or_refused: "open",
-    changed_elf_cores_can_be_opened_or_refused: "open_elf",
-    changed_diskdumps_can_be_opened_or_refused: "open_diskdump",
-    changed_lkcd_dumps_can_be_opened_or_refused: "open_lkcd",
-    changed_sadumps_can_be_opened_or_refused: "open_sadump",
-    changed_s390_dumps_can_be_opened_or_refused: "open_s390dump",
-    changed_lime_images_can_be_opened_or_refused: "open_lime",
-    streams_of_qemu_can_be_opened_or_refused: "open_qemu",
-    changed_vmware_states_can_be_opened_or_refused: "open_vmware",
-    changed_states_of_panicked_vmware_guests_can_be_opened_or_refused: "open_vmware_guest",
-    changed_windows_dumps_can_be_opened_or_refused: "open_windows",
-    changed_xen_domains_can_be_opened_or_refused: "open_xc_core",
-    changed_saved_domains_can_be_opened_or_refused: "open_xc_save",
-    raw_images_can_be_opened_or_refused: "open_raw",
-    live_memory_can_be_opened_or_refused: "open_live",
-    changed_split_sets_can_be_opened_or_refused: "split_set",
-    flattened_streams_are_what_the_model_says: "flattened",
-    archives_are_the_same_from_every_side: "archive",
-    notes_stay_inside: "notes",
-    vmcoreinfo_rows_arrive: "vmcoreinfo",
-    attributes_keep_their_promises: "attributes",
-    codecs_agree_with_other_decoders: "codec",
-    translation_is_set_up_or_refused: "xlat_setup",
-    walks_and_searches_agree: "xlat_walk",
-    kernels_that_lie_are_translated_or_refused: "xlat_vmcoreinfo",
+kdumpfile_fuzz::for_each_target!(replays);
+
+/// `cargo run --no-default-features --bin seeds` writes them anew.
+#[test]
+fn the_corpus_has_the_seeds_of_every_target_as_they_are_made() {
+    let folders = std::fs::read_dir(folder("corpus", "")).unwrap();
+    let mut folders: Vec<String> =
+        folders.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    folders.sort();
+    let mut names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+    names.sort_unstable();
+    assert_eq!(folders, names);
+    for target in TARGETS {
+        let mut seeds = Seeds::default();
+        (target.seeds)(&mut seeds);
+        seeds.files.sort();
+        let mut files = corpus(target.name);
+        files.retain(|(name, _)| !name.starts_with("found-"));
+        let names = |files: &[(String, Vec<u8>)]| files.iter().map(|file| file.0.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&files), names(&seeds.files), "{}", target.name);
+        for (file, seed) in files.iter().zip(&seeds.files) {
+            assert!(file.1 == seed.1, "{}: {}", target.name, seed.0);
+        }
+    }
 }
 
 #[test]
 fn the_corpus_is_small() {
-    let files = TARGETS.iter().flat_map(|row| corpus(row.0));
+    let files = TARGETS.iter().flat_map(|row| corpus(row.name));
     let bytes: usize = files.map(|(_, bytes)| bytes.len()).sum();
     assert!(bytes < 1 << 20, "{bytes} bytes");
 }
