@@ -44,5 +44,13 @@ report "front ends that reach behind the public interface" < <(
 report "imports against the layers" < <(
     printf '%s\n' "$library_code" | python3 ci/layers.py || echo "ci/layers.py is not content")
 
+# FILE::TEST for each test; those in mod.rs and tests.rs have the name of the folder.
+tests_that_exist() {
+    sources src tests cli/tests | xargs -r grep -HoE 'fn [a-z0-9_]+\(\)' \
+        | sed -E 's,/(mod|tests)\.rs:,.rs:,; s,^.*/([a-z0-9_]+)\.rs:fn ([a-z0-9_]+)\(\)$,\1::\2,' | sort -u
+}
+report "tests that docs/format-tests.md names and nobody wrote" < <(
+    comm -23 <(grep -oE '`[a-z0-9_]+::[a-z0-9_]+`' docs/format-tests.md | tr -d '`' | sort -u) <(tests_that_exist))
+
 if [ "$offences" -gt 0 ]; then exit 1; fi
 echo "house rules: kept in $(files | wc -l) files"
