@@ -107,6 +107,8 @@ if [ -e "$dump" ]; then LD_LIBRARY_PATH=$lib "${memcheck[@]}" "$work/functions" 
 step "without memory, many threads, many children"
 build capi/tests/memory.c "$work/memory" libkdumpfile libaddrxlat
 LD_LIBRARY_PATH=$lib "$work/memory"
+build capi/tests/scarce.c "$work/scarce" libkdumpfile libaddrxlat
+[ ! -e "$dump" ] || LD_LIBRARY_PATH=$lib "$work/scarce" "$dump" 7
 build capi/tests/threads.c "$work/threads" libkdumpfile
 [ ! -e "$dump" ] || LD_LIBRARY_PATH=$lib "$work/threads" "$dump" 20000
 build capi/tests/soak.c "$work/soak" libkdumpfile libaddrxlat

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use kdumpfile::sync::Shared;
 use kdumpfile::xlat::{self, Chain, System};
 use kdumpfile_capi_shared::errbuf::ErrorBuffer;
-use kdumpfile_capi_shared::types::{AxStatus, Cb};
-use kdumpfile_capi_shared::{chain, entry, guard, memory};
+use kdumpfile_capi_shared::types::{AX_NOMEM, AxStatus, Cb};
+use kdumpfile_capi_shared::{chain, entry, guard, memory, reserve};
 
 use crate::callbacks::{AskC, PANIC, last_record, passing_record};
 use crate::sys::Sys;
@@ -72,6 +72,9 @@ impl Ctx {
         guard::run(
             || {
                 self.clear_error();
+                if reserve::is_low() {
+                    return AX_NOMEM;
+                }
                 body().unwrap_or_else(|error| self.fail(&error))
             },
             |text| {

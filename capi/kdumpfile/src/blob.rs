@@ -5,7 +5,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kdumpfile_capi_shared::{entry, memory};
+use kdumpfile_capi_shared::{entry, memory, reserve};
 
 use crate::references::{Handle, References};
 use crate::status::{INVALID, KStatus, OK, SYSTEM, number};
@@ -93,8 +93,15 @@ pub(crate) fn object(blob: &kdumpfile::Blob) -> *mut Blob {
     object.map_or(ptr::null_mut(), |object| Arc::as_ptr(&object).cast_mut())
 }
 
-/// A blob with one reference, whose bytes are at `data`.
+/// More than a blob takes without its bytes.
+const MEMORY_OF_NEW: usize = 1 << 10;
+
+/// A blob with one reference, whose bytes are at `data`; NULL without memory,
+/// and then these are still the caller's.
 fn new_blob(data: *mut u8, size: usize) -> *mut Blob {
+    if reserve::is_low() || !memory::is_there(MEMORY_OF_NEW) {
+        return ptr::null_mut();
+    }
     let bytes = Arc::new(Malloced { start: data, size, owned: AtomicBool::new(true) });
     let blob = kdumpfile::Blob::with_owner(Owner(bytes.clone()));
     let object = object(&blob);
@@ -129,7 +136,15 @@ pub unsafe extern "C" fn kdump_blob_new_dup(data: *const c_void, size: usize) ->
             unsafe { core::slice::from_raw_parts(data.cast(), size) }
         };
         let copy = memory::copy(bytes);
-        if copy.is_null() { ptr::null_mut() } else { new_blob(copy, bytes.len()) }
+        if copy.is_null() {
+            return ptr::null_mut();
+        }
+        let blob = new_blob(copy, bytes.len());
+        if blob.is_null() {
+            // SAFETY: it came from malloc, and nobody took it over.
+            unsafe { libc::free(copy.cast()) };
+        }
+        blob
     })
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use kdumpfile::sync::Shared;
 use kdumpfile::{Callbacks, CloneOptions, Context, Error};
 use kdumpfile_capi_shared::errbuf::ErrorBuffer;
-use kdumpfile_capi_shared::{entry, guard, memory};
+use kdumpfile_capi_shared::{entry, guard, memory, reserve};
 
 use crate::node::Family;
 use crate::open::Descriptors;
@@ -49,6 +49,9 @@ impl Ctx {
         let Some(ctx) = (unsafe { ctx.as_ref() }) else { return INVALID };
         let run = || {
             ctx.error.borrow_mut().clear();
+            if reserve::is_low() {
+                return ctx.no_memory();
+            }
             match body(ctx) {
                 Ok(()) => {
                     ctx.error.borrow_mut().clear(); // of a callback meanwhile
@@ -58,6 +61,13 @@ impl Ctx {
             }
         };
         guard::run(run, |text| ctx.fail(Failure { status: SYSTEM, text: format!("Internal error: {text}") }))
+    }
+
+    /// Nothing is begun when there is no memory; to say so needs none.
+    #[cold]
+    fn no_memory(&self) -> KStatus {
+        self.error.borrow_mut().add(b"Cannot allocate memory");
+        SYSTEM
     }
 
     fn fail(&self, failure: Failure) -> KStatus {
@@ -134,7 +144,7 @@ impl Asked {
 #[unsafe(no_mangle)]
 pub extern "C" fn kdump_new() -> *mut Ctx {
     entry!(ptr::null_mut(), {
-        if !memory::is_there(MEMORY_OF_NEW) {
+        if reserve::is_low() || !memory::is_there(MEMORY_OF_NEW) {
             return ptr::null_mut();
         }
         let dump = Context::new();
@@ -153,7 +163,7 @@ pub unsafe extern "C" fn kdump_clone(orig: *const Ctx, flags: c_ulong) -> *mut C
     entry!(ptr::null_mut(), {
         // SAFETY: as above.
         let Some(original) = (unsafe { orig.as_ref() }) else { return ptr::null_mut() };
-        if !memory::is_there(MEMORY_OF_NEW) {
+        if reserve::is_low() || !memory::is_there(MEMORY_OF_NEW) {
             return ptr::null_mut();
         }
         let split = flags & CLONE_XLAT != 0;

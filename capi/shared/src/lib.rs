@@ -37,7 +37,8 @@
 //! the object that is asking them; what changes is in cells.
 //!
 //! Memory that changes hands comes from and goes to the C library's `malloc`
-//! ([`memory`]). Error strings are [`errbuf::ErrorBuffer`]s.
+//! ([`memory`]). Objects of Rust get some of a [`reserve`] when there is no
+//! memory, and the next call is refused. Error strings are [`errbuf::ErrorBuffer`]s.
 //!
 //! The variadic functions are in `shim/*.c`; they ask Rust for room in the
 //! error string and format straight into it.
@@ -67,6 +68,7 @@ pub mod errbuf;
 pub mod guard;
 pub mod mark;
 pub mod memory;
+pub mod reserve;
 pub mod types;
 
 pub use libc;
