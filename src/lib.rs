@@ -61,7 +61,7 @@ pub mod notes;
 pub mod sync;
 pub mod xlat;
 
-pub use attr::{AttrEntry, AttrRef, AttrType, Bitmap, Blob, Value};
+pub use attr::{AttrEntry, AttrRef, AttrType, Bitmap, Blob, Text, Value};
 #[cfg(feature = "rayon")]
 pub use context::ParPages;
 pub use context::{

@@ -286,7 +286,18 @@ impl Tree {
     }
 
     /// The value of a node as a caller sees it.
+    #[inline]
     pub(super) fn access(&mut self, id: u32) -> Result<Access> {
+        let node = self.node(id);
+        match &node.slot {
+            Slot::Plain(Some(value)) if node.set && !node.stale => Ok(Access::Value(value.clone())),
+            _ => self.access_other(id),
+        }
+    }
+
+    /// The same, if it is not just there.
+    #[inline(never)]
+    fn access_other(&mut self, id: u32) -> Result<Access> {
         let node = self.node(id);
         if !node.set {
             return Err(Error::no_data("Key has no value"));

@@ -26,7 +26,9 @@ mod catalogue;
 mod companion;
 mod hooks;
 mod number;
+mod path;
 mod scope;
+mod text;
 mod tree;
 mod value;
 mod view;
@@ -36,6 +38,7 @@ pub use bitmap::{BitSource, Bitmap, Ranges, RunList};
 pub use blob::{Blob, BlobBytes, BlobPin};
 pub use hooks::{Effects, Os};
 pub use scope::Scope;
+pub use text::Text;
 pub use tree::{AttrRef, Gauge, LazyValue};
 pub use value::{AttrType, Value};
 pub use view::PageShift;
@@ -74,6 +77,7 @@ pub struct Attributes {
     tree: Lock<Tree>,
 }
 
+#[cold]
 fn no_such_key() -> Error {
     Error::new(Status::NoKey, "No such key")
 }
@@ -119,7 +123,7 @@ impl Attributes {
     /// `NoKey` (`No such key`).
     pub fn reference(&self, path: Option<&str>) -> Result<AttrRef> {
         let mut tree = self.tree.lock();
-        tree.read_rows_for(path);
+        tree.read_rows_for(path.map(str::as_bytes));
         let id = path.map_or(Some(ROOT), |path| tree.lookup(ROOT, path));
         id.map(|id| tree.reference(id)).ok_or_else(no_such_key)
     }
@@ -131,7 +135,7 @@ impl Attributes {
     pub fn sub_reference(&self, base: AttrRef, path: &str) -> Result<AttrRef> {
         let mut tree = self.tree.lock();
         let base = tree.resolve(base)?;
-        tree.read_rows_below(base, path);
+        tree.read_rows_below(base, path.as_bytes());
         tree.lookup(base, path).map(|id| tree.reference(id)).ok_or_else(no_such_key)
     }
 
@@ -169,6 +173,7 @@ impl Attributes {
     /// # Errors
     /// `NoData` (`Key has no value`); what computing a value says, behind
     /// `Value cannot be revalidated`.
+    #[inline]
     pub fn get(&self, handle: AttrRef) -> Result<Value> {
         let lazy = {
             let mut tree = self.tree.lock();
@@ -179,11 +184,17 @@ impl Attributes {
                 Access::Lazy(lazy) => lazy,
             }
         };
+        self.compute(handle, &lazy)
+    }
+
+    /// Computes a value, and keeps it.
+    #[inline(never)]
+    fn compute(&self, handle: AttrRef, lazy: &Shared<dyn LazyValue>) -> Result<Value> {
         // Unlocked: the value may have to be read from the dump.
         let value = lazy.compute().context(|| "Value cannot be revalidated")?;
         self.with_tree(|tree| {
             let Ok(id) = tree.resolve(handle) else { return Ok(value) };
-            if matches!(&tree.node(id).slot, Slot::Lazy(now) if Shared::ptr_eq(now, &lazy)) {
+            if matches!(&tree.node(id).slot, Slot::Lazy(now) if Shared::ptr_eq(now, lazy)) {
                 tree.put(id, Slot::Plain(Some(value.clone())));
                 return Ok(value);
             }
@@ -252,7 +263,7 @@ impl Attributes {
     /// without reading from the dump.
     pub fn number(&self, path: &str) -> Option<u64> {
         let mut tree = self.tree.lock();
-        tree.read_rows_for(Some(path));
+        tree.read_rows_for(Some(path.as_bytes()));
         let id = tree.lookup(ROOT, path)?;
         match tree.access(id).ok()? {
             Access::Value(Value::Number(number) | Value::Address(number)) => Some(number),
@@ -261,9 +272,9 @@ impl Attributes {
     }
 
     /// The text at `path`, if it is set.
-    pub fn string(&self, path: &str) -> Option<Shared<str>> {
+    pub fn string(&self, path: &str) -> Option<Text> {
         let mut tree = self.tree.lock();
-        tree.read_rows_for(Some(path));
+        tree.read_rows_for(Some(path.as_bytes()));
         match tree.plain_value(tree.lookup(ROOT, path)?) {
             Some(Value::String(text)) => Some(text),
             _ => None,
@@ -326,7 +337,7 @@ impl<'a> Facts<'a> {
     pub fn set(&mut self, path: &str, value: Value) -> Result<()> {
         let Facts { attributes, effects } = self;
         attributes.with_tree(|tree| {
-            tree.read_rows_for(Some(path));
+            tree.read_rows_for(Some(path.as_bytes()));
             let id = tree
                 .create_path(ROOT, path, value.attr_type(), Hook::None)
                 .ok_or_else(|| Error::invalid("Path is a leaf attribute"))?;
@@ -418,7 +429,7 @@ impl<'a> Facts<'a> {
     /// Creates `path` with a value of a special kind.
     fn put(&mut self, path: &str, kind: AttrType, slot: Slot) -> Result<()> {
         self.attributes.with_tree(|tree| {
-            tree.read_rows_for(Some(path));
+            tree.read_rows_for(Some(path.as_bytes()));
             let id = tree
                 .create_path(ROOT, path, kind, Hook::None)
                 .ok_or_else(|| Error::invalid("Path is a leaf attribute"))?;
@@ -437,14 +448,14 @@ impl<'a> Facts<'a> {
     }
 
     /// The text at `path`, if it is set.
-    pub fn string(&self, path: &str) -> Option<Shared<str>> {
+    pub fn string(&self, path: &str) -> Option<Text> {
         self.attributes.string(path)
     }
 
     /// Whether the attribute at `path` has a value.
     pub fn is_set(&self, path: &str) -> bool {
         let mut tree = self.attributes.tree.lock();
-        tree.read_rows_for(Some(path));
+        tree.read_rows_for(Some(path.as_bytes()));
         tree.is_set(path)
     }
 

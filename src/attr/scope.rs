@@ -20,7 +20,7 @@
 use alloc::vec::Vec;
 
 use super::hooks::{Effects, Os};
-use super::tree::{Access, AttrRef, ROOT, Slot, Tree, first_component};
+use super::tree::{Access, AttrRef, ROOT, Slot, Tree};
 use super::value::{AttrType, Value};
 use super::{AttrEntry, Attributes, no_such_key};
 use crate::error::{Error, Result};
@@ -60,6 +60,7 @@ impl Tree {
     /// Copies the directory of a scope for a new one.
     fn split_scope(&mut self, from: u32) -> Scope {
         let top = self.copy_node(from, ROOT);
+        self.put_aside(top);
         let mut todo = Vec::from([(from, top)]);
         while let Some((original, copy)) = todo.pop() {
             // The oldest first, so that both are iterated in the same order.
@@ -92,13 +93,16 @@ impl Tree {
     }
 
     /// [`Tree::lookup`] in the scope of `directory`.
-    fn lookup_in(&self, directory: u32, base: u32, path: &str) -> Option<u32> {
+    fn lookup_in(&self, directory: u32, base: u32, path: &[u8]) -> Option<u32> {
         if base != ROOT {
-            return self.lookup(base, path);
+            return self.lookup_bytes(base, path);
         }
-        let (key, rest) = first_component(path.strip_prefix('.').unwrap_or(path));
-        let top = if key == ADDRXLAT { directory } else { self.child(ROOT, key)? };
-        rest.map_or(Some(top), |rest| self.lookup(top, rest))
+        let path = path.strip_prefix(b".").unwrap_or(path);
+        match path.strip_prefix(ADDRXLAT.as_bytes()) {
+            Some([]) => Some(directory),
+            Some([b'.', rest @ ..]) => self.lookup_bytes(directory, rest),
+            _ => self.lookup_bytes(ROOT, path),
+        }
     }
 
     /// The `addrxlat` directory of the first scope.
@@ -222,6 +226,7 @@ impl Attributes {
     /// # Errors
     /// `NoKey` (`No such key`).
     pub fn reference_in(&self, scope: &Scope, path: Option<&str>) -> Result<AttrRef> {
+        let path = path.map(str::as_bytes);
         let mut tree = self.tree.lock();
         tree.read_rows_for(path);
         let id = path.map_or(Some(ROOT), |path| tree.lookup_in(scope.directory, ROOT, path));
@@ -232,7 +237,7 @@ impl Attributes {
     ///
     /// # Errors
     /// `NoKey` (`No such key`), and those of [`Attributes::get`].
-    pub fn get_in(&self, scope: &Scope, path: Option<&str>) -> Result<(AttrRef, Value)> {
+    pub fn get_in(&self, scope: &Scope, path: Option<&[u8]>) -> Result<(AttrRef, Value)> {
         let handle = {
             let mut tree = self.tree.lock();
             tree.read_rows_for(path);
@@ -256,6 +261,7 @@ impl Attributes {
     pub fn sub_reference_in(&self, scope: &Scope, base: AttrRef, path: &str) -> Result<AttrRef> {
         let mut tree = self.tree.lock();
         let base = tree.resolve(base)?;
+        let path = path.as_bytes();
         tree.read_rows_below(base, path);
         tree.lookup_in(scope.directory, base, path).map(|id| tree.reference(id)).ok_or_else(no_such_key)
     }

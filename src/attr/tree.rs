@@ -6,25 +6,24 @@
 //!      └─ cpu  ── number, 0 ── reg ── rip
 //! ```
 //!
-//! Nodes live in one vector and are found by (parent, key) through a hash
-//! table, so a path costs one look-up a component, however wide a directory
-//! is. New children go to the front of their parent's list: the order of
+//! Nodes live in one vector and are found by their path through a hash table,
+//! so a path costs one look-up, however wide and deep directories are. New children go to the front of their parent's list: the order of
 //! iteration is the reverse of the order of creation, which callers observe.
 //! A reference carries the generation of its node and goes stale, never wrong.
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::HashTable;
 
 use super::hooks::Hook;
+use super::path::{PathHash, PathHasher};
 use super::scope::Known;
 use super::value::{AttrType, Value};
 use super::view::{PageShift, View};
 use super::vmcoreinfo::Unread;
-use crate::error::{Error, Result, Status};
+use crate::error::Result;
 use crate::sync::{Counter, MaybeSend, MaybeSync, Shared};
 
 /// A number that lives outside of the tree: a statistic, or a setting that
@@ -104,8 +103,8 @@ impl Slot {
 
 pub(super) struct Node {
     pub key: Box<str>,
-    /// Of parent and key, so that the table can grow without hashing anew.
-    hash: u64,
+    /// Of all keys on the way here, with dots between them.
+    path: PathHash,
     generation: u32,
     pub parent: u32,
     first_child: u32,
@@ -115,6 +114,8 @@ pub(super) struct Node {
     pub persistent: bool,
     /// The stored value is stale and computed anew by the node's hook.
     pub stale: bool,
+    /// No path leads here from the parent; see `scope.rs`.
+    aside: bool,
     pub slot: Slot,
     pub hook: Hook,
 }
@@ -130,24 +131,12 @@ pub(super) enum Access {
     Lazy(Shared<dyn LazyValue>),
 }
 
-/// The first component of a path, and what is behind its dot.
-pub(super) fn first_component(path: &str) -> (&str, Option<&str>) {
-    // Components are short: a search that is made for long texts takes longer.
-    match path.bytes().position(|byte| byte == b'.') {
-        Some(dot) => {
-            let (key, rest) = path.split_at(dot);
-            (key, rest.get(1..))
-        }
-        None => (path, None),
-    }
-}
-
 /// The arena of nodes.
 pub(super) struct Tree {
     nodes: Vec<Node>,
     free: Vec<u32>,
     index: HashTable<u32>,
-    hasher: DefaultHashBuilder,
+    hasher: PathHasher,
     pub page_shift: PageShift,
     /// The first one is everybody's, the others are copies.
     pub scopes: Vec<Known>,
@@ -164,7 +153,7 @@ impl Tree {
     pub fn new() -> Self {
         let root = Node {
             key: "".into(),
-            hash: 0,
+            path: PathHash::EMPTY,
             generation: 0,
             parent: NONE,
             first_child: NONE,
@@ -173,6 +162,7 @@ impl Tree {
             set: false,
             persistent: false,
             stale: false,
+            aside: false,
             slot: Slot::Plain(None),
             hook: Hook::None,
         };
@@ -180,7 +170,7 @@ impl Tree {
             nodes: Vec::from([root]),
             free: Vec::new(),
             index: HashTable::new(),
-            hasher: DefaultHashBuilder::default(),
+            hasher: PathHasher::new(),
             page_shift: PageShift::default(),
             filling: false,
             unread: Vec::new(),
@@ -197,43 +187,57 @@ impl Tree {
         &mut self.nodes[id as usize]
     }
 
-    fn hash(hasher: &DefaultHashBuilder, parent: u32, key: &str) -> u64 {
-        hasher.hash_one((parent, key))
-    }
-
-    /// The child of `parent` with this key.
+    /// The child of `parent` with this key, which is no path.
     pub fn child(&self, parent: u32, key: &str) -> Option<u32> {
-        self.hashed_child(Self::hash(&self.hasher, parent, key), parent, key)
-    }
-
-    fn hashed_child(&self, hash: u64, parent: u32, key: &str) -> Option<u32> {
-        let same = |id: &u32| {
-            let node = &self.nodes[*id as usize];
-            node.parent == parent && *node.key == *key
-        };
-        self.index.find(hash, same).copied()
+        self.lookup_bytes(parent, key.as_bytes())
     }
 
     /// Follows a dotted path from `base`; one leading dot at the root is accepted.
     pub fn lookup(&self, base: u32, path: &str) -> Option<u32> {
-        let mut path = if base == ROOT { path.strip_prefix('.').unwrap_or(path) } else { path };
-        let mut node = base;
-        while let (key, Some(rest)) = first_component(path) {
-            node = self.child(node, key)?;
-            path = rest;
+        let path = path.as_bytes();
+        self.lookup_bytes(base, if base == ROOT { path.strip_prefix(b".").unwrap_or(path) } else { path })
+    }
+
+    /// The same without a leading dot; what is no text leads nowhere.
+    pub fn lookup_bytes(&self, base: u32, path: &[u8]) -> Option<u32> {
+        let hash = self.hasher.finish(self.path_hash(base, path));
+        self.index.find(hash, |id| self.is_at(*id, base, path)).copied()
+    }
+
+    /// What is hashed of `path` below `base`.
+    fn path_hash(&self, base: u32, path: &[u8]) -> PathHash {
+        let start = match base {
+            ROOT => PathHash::EMPTY,
+            _ => self.hasher.extend(self.node(base).path, b"."),
+        };
+        self.hasher.extend(start, path)
+    }
+
+    /// Whether `path` leads from `base` to a node.
+    fn is_at(&self, id: u32, base: u32, path: &[u8]) -> bool {
+        let mut node = self.node(id);
+        let mut rest = path;
+        loop {
+            let Some(before) = rest.strip_suffix(node.key.as_bytes()) else { return false };
+            if node.parent == base {
+                return before.is_empty() && !node.aside;
+            }
+            let (Some((b'.', before)), false) = (before.split_last(), node.parent == ROOT) else {
+                return false;
+            };
+            rest = before;
+            node = self.node(node.parent);
         }
-        self.child(node, path)
     }
 
     /// Creates a child at the front of its parent's list, or finds it.
     pub fn create_child(&mut self, parent: u32, key: &str, kind: AttrType, hook: Hook) -> u32 {
-        let hash = Self::hash(&self.hasher, parent, key);
-        if let Some(found) = self.hashed_child(hash, parent, key) {
+        if let Some(found) = self.child(parent, key) {
             return found;
         }
         let id = self.add_node(Node {
             key: key.into(),
-            hash,
+            path: self.path_hash(parent, key.as_bytes()),
             generation: 0,
             parent,
             first_child: NONE,
@@ -242,6 +246,7 @@ impl Tree {
             set: false,
             persistent: false,
             stale: false,
+            aside: false,
             slot: Slot::Plain(None),
             hook,
         });
@@ -269,8 +274,8 @@ impl Tree {
         let parent = self.node(id).parent;
         self.node_mut(id).next_sibling = self.node(parent).first_child;
         self.node_mut(parent).first_child = id;
-        let Tree { index, nodes, .. } = self;
-        let hash_of = |id: &u32| nodes[*id as usize].hash;
+        let Tree { index, nodes, hasher, .. } = self;
+        let hash_of = |id: &u32| hasher.finish(nodes[*id as usize].path);
         index.insert_unique(hash_of(&id), id, hash_of);
     }
 
@@ -278,10 +283,10 @@ impl Tree {
     pub fn copy_node(&mut self, id: u32, parent: u32) -> u32 {
         let Node { ref key, kind, set, persistent, stale, ref slot, hook, .. } = *self.node(id);
         let (key, slot) = (key.clone(), slot.duplicate());
-        let hash = Self::hash(&self.hasher, parent, &key);
+        let path = self.path_hash(parent, key.as_bytes());
         self.add_node(Node {
             key,
-            hash,
+            path,
             generation: 0,
             parent,
             first_child: NONE,
@@ -290,17 +295,26 @@ impl Tree {
             set,
             persistent,
             stale,
+            aside: false,
             slot,
             hook,
         })
+    }
+
+    /// Puts a node that has no children yet where no path from its parent leads.
+    pub fn put_aside(&mut self, id: u32) {
+        let path = self.hasher.aside(id);
+        let node = self.node_mut(id);
+        node.path = path;
+        node.aside = true;
     }
 
     /// Takes memory for as many more nodes at once, if there is that much.
     pub fn reserve(&mut self, more: usize) {
         // Without it they are added one by one, or not.
         let _ = self.nodes.try_reserve(more);
-        let nodes = &self.nodes;
-        let _ = self.index.try_reserve(more, |id| nodes[*id as usize].hash);
+        let Tree { index, nodes, hasher, .. } = self;
+        let _ = index.try_reserve(more, |id| hasher.finish(nodes[*id as usize].path));
     }
 
     /// Whether the tree stays within `limit` nodes if all components of
@@ -373,7 +387,8 @@ impl Tree {
                 todo.push(child);
                 child = self.node(child).next_sibling;
             }
-            if let Ok(entry) = self.index.find_entry(self.node(id).hash, |other| *other == id) {
+            let hash = self.hasher.finish(self.node(id).path);
+            if let Ok(entry) = self.index.find_entry(hash, |other| *other == id) {
                 entry.remove();
             }
             let node = self.node_mut(id);
@@ -455,10 +470,11 @@ impl Tree {
     }
 
     /// The node of a handle, unless it was deleted.
+    #[inline]
     pub fn resolve(&self, handle: AttrRef) -> Result<u32> {
         match self.nodes.get(handle.index as usize) {
             Some(node) if node.generation == handle.generation => Ok(handle.index),
-            _ => Err(Error::new(Status::NoKey, "No such key")),
+            _ => Err(super::no_such_key()),
         }
     }
 
@@ -487,6 +503,7 @@ impl Tree {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Status;
     use alloc::vec;
 
     fn keys(tree: &Tree, directory: u32) -> Vec<String> {

@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::bitmap::Bitmap;
 use super::blob::Blob;
-use crate::sync::Shared;
+use super::text::Text;
 
 /// Type of an attribute; the numbers are those of the C ABI. It never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +35,7 @@ pub enum Value {
     /// An unsigned 64-bit address.
     Address(u64),
     /// Text.
-    String(Shared<str>),
+    String(Text),
     /// A set of page frame numbers.
     Bitmap(Bitmap),
     /// Raw bytes.

@@ -17,10 +17,10 @@ use alloc::vec::Vec;
 
 use super::hooks::{Effects, Hook, Os};
 use super::number::parse_whole;
+use super::text::Text;
 use super::tree::{ROOT, Slot, Tree};
 use super::value::{AttrType, Value};
 use crate::error::{Result, ResultExt};
-use crate::sync::Shared;
 
 /// Directories whose children come from the text.
 const PARSED: &[&str] = &["lines", "LENGTH", "NUMBER", "OFFSET", "SIZE", "SYMBOL"];
@@ -131,7 +131,7 @@ impl Tree {
     /// Makes the attributes of texts that were put off, if `path` (from the
     /// root) may lead to one.
     #[inline]
-    pub(super) fn read_rows_for(&mut self, path: Option<&str>) {
+    pub(super) fn read_rows_for(&mut self, path: Option<&[u8]>) {
         if !self.unread.is_empty() && path.is_some_and(leads_to_rows) {
             self.read_rows();
         }
@@ -139,7 +139,7 @@ impl Tree {
 
     /// The same for a path from `base`.
     #[inline]
-    pub(super) fn read_rows_below(&mut self, base: u32, path: &str) {
+    pub(super) fn read_rows_below(&mut self, base: u32, path: &[u8]) {
         if !self.unread.is_empty() && (base != ROOT || leads_to_rows(path)) {
             self.read_rows();
         }
@@ -221,7 +221,7 @@ impl Tree {
             Some(id) if self.filling && self.node(id).set => self.apply_vmcoreinfo_line(os, id, effects),
             Some(id) if self.node(id).set => self.set(id, Value::from(value), false, effects),
             Some(id) => {
-                let value: Shared<str> = value.into();
+                let value = Text::from(value);
                 self.give(id, Slot::Plain(Some(Value::String(value.clone()))), false);
                 self.follow_vmcoreinfo_row(os, key, value, effects)
             }
@@ -238,13 +238,7 @@ impl Tree {
     }
 
     /// The same; that translations changed is noted already.
-    fn follow_vmcoreinfo_row(
-        &mut self,
-        os: Os,
-        key: &str,
-        value: Shared<str>,
-        effects: &mut Effects,
-    ) -> Result<()> {
+    fn follow_vmcoreinfo_row(&mut self, os: Os, key: &str, value: Text, effects: &mut Effects) -> Result<()> {
         if self.follow_fact(os, key, &value, effects)? {
             return Ok(());
         }
@@ -345,11 +339,11 @@ fn rows_to_follow(text: &[u8]) -> Option<Vec<(&str, &str)>> {
 }
 
 /// Whether a path from the root leads to what rows become.
-fn leads_to_rows(path: &str) -> bool {
-    let path = path.strip_prefix('.').unwrap_or(path);
-    let path = path.strip_prefix("linux.").or_else(|| path.strip_prefix("xen."));
-    let path = path.and_then(|path| path.strip_prefix("vmcoreinfo."));
-    path.is_some_and(|path| path != "raw")
+fn leads_to_rows(path: &[u8]) -> bool {
+    let path = path.strip_prefix(b".").unwrap_or(path);
+    let path = path.strip_prefix(b"linux.").or_else(|| path.strip_prefix(b"xen."));
+    let path = path.and_then(|path| path.strip_prefix(b"vmcoreinfo."));
+    path.is_some_and(|path| path != b"raw")
 }
 
 /// What a row of the form `TYPE(symbol)=value` stands for.

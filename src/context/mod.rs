@@ -14,6 +14,7 @@
 
 mod domains;
 mod frames;
+mod last;
 mod ostype;
 mod own;
 mod page;
@@ -45,6 +46,7 @@ use crate::io::{Source, Watch};
 use crate::sync::{Counted, Fault, Shared, broken};
 use crate::xlat::{Ctx, System};
 
+use last::LastError;
 use own::Own;
 use recent::Recent;
 
@@ -82,7 +84,7 @@ pub struct Context {
     version: Cell<u64>,
     snapshot: RefCell<Shared<Snapshot>>,
     buffers: PageBuffers,
-    last_error: RefCell<Option<Error>>,
+    last_error: LastError,
 }
 
 impl Context {
@@ -107,34 +109,31 @@ impl Context {
             version: Cell::new(version),
             snapshot: RefCell::new(snapshot),
             buffers: PageBuffers::default(),
-            last_error: RefCell::new(None),
+            last_error: LastError::default(),
         }
     }
 
     /// Runs one call: clears the last error, and keeps the new one.
-    #[inline]
+    #[inline(always)]
     fn call<T>(&self, body: impl FnOnce() -> Result<T>) -> Result<T> {
         self.clear_error();
         let result = body();
         match &result {
             Ok(_) => self.clear_error(), // of a call that a source made meanwhile
-            Err(error) => *self.last_error.borrow_mut() = Some(error.clone()),
+            Err(error) => self.last_error.set(Some(error.clone())),
         }
         result
     }
 
     /// The error of the last call through this context, if it failed.
     pub fn last_error(&self) -> Option<Error> {
-        self.last_error.borrow().clone()
+        self.last_error.get()
     }
 
     /// Forgets the last error.
     #[inline]
     pub fn clear_error(&self) {
-        let mut last = self.last_error.borrow_mut();
-        if last.is_some() {
-            *last = None;
-        }
+        self.last_error.clear();
     }
 
     // --- Opening -------------------------------------------------------------
@@ -237,12 +236,16 @@ impl Context {
     }
 
     /// The value of the attribute at `path` (`None`: the root), and a handle
-    /// to that attribute.
+    /// to that attribute. A path may be bytes of which nobody knows whether
+    /// they are text; there is no key that is not.
     ///
     /// # Errors
     /// Those of [`Context::get`].
-    pub fn get_with_handle(&self, path: Option<&str>) -> Result<(AttrRef, Value)> {
-        self.call(|| self.attributes().get_in(self.translation.scope(), path))
+    pub fn get_with_handle<P>(&self, path: Option<&P>) -> Result<(AttrRef, Value)>
+    where
+        P: AsRef<[u8]> + ?Sized,
+    {
+        self.call(|| self.attributes().get_in(self.translation.scope(), path.map(P::as_ref)))
     }
 
     /// The attribute that this context means by `path` (`None`: the root).
@@ -252,7 +255,7 @@ impl Context {
 
     fn typed<T>(&self, path: &str, pick: impl FnOnce(Value) -> Option<T>) -> Result<T> {
         self.call(|| {
-            let (_, value) = self.attributes().get_in(self.translation.scope(), Some(path))?;
+            let (_, value) = self.attributes().get_in(self.translation.scope(), Some(path.as_bytes()))?;
             pick(value).ok_or_else(|| Error::invalid("Attribute type mismatch"))
         })
     }
@@ -363,6 +366,7 @@ impl Context {
     ///
     /// # Errors
     /// Those of [`Context::get`].
+    #[inline]
     pub fn get_attr(&self, attr: AttrRef) -> Result<Value> {
         self.call(|| self.attributes().get(attr))
     }
@@ -531,7 +535,7 @@ impl Context {
             core::mem::forget(self.dump.clone());
         }
         if broken(Fault::KeptError) {
-            clone.last_error.replace(self.last_error());
+            clone.last_error.set(self.last_error());
         }
         clone
     }

@@ -8,28 +8,45 @@ use std::process::ExitCode;
 
 use kdumpfile::{Context, Space, Value};
 
+/// What is called.
+#[derive(Clone, Copy)]
+enum What {
+    Nothing,
+    Number,
+    Text,
+    Reference,
+    Read(Space),
+}
+
 fn run(dump: &str, what: &str, count: u64) -> kdumpfile::Result<bool> {
     let ctx = Context::new();
     ctx.open_paths(&[dump])?;
     ctx.set("addrxlat.ostype", Value::from("linux"))?;
     let reference = ctx.attr(Some("max_pfn"))?;
-    let (space, addr) = if what == "virtual" {
-        (Space::KernelVirtual, ctx.vmcoreinfo_symbol("init_uts_ns")?)
-    } else {
-        (Space::MachinePhysical, ctx.bitmap("file.pagemap")?.find_set(0)? * 4096)
+    let addr = match what {
+        "virtual" => ctx.vmcoreinfo_symbol("init_uts_ns")?,
+        _ => ctx.bitmap("file.pagemap")?.find_set(0)? * 4096,
+    };
+    let what = match what {
+        "nothing" => What::Nothing,
+        "get-number" => What::Number,
+        "get-string" => What::Text,
+        "get-reference" => What::Reference,
+        "physical" => What::Read(Space::MachinePhysical),
+        "virtual" => What::Read(Space::KernelVirtual),
+        _ => return Ok(false),
     };
     for _ in 0..count {
         match what {
-            "nothing" => ctx.clear_error(),
-            "get-number" => drop(black_box(ctx.get("arch.page_size")?)),
-            "get-string" => drop(black_box(ctx.get("linux.uts.release")?)),
-            "get-reference" => drop(black_box(ctx.get_attr(reference)?)),
-            "physical" | "virtual" => {
+            What::Nothing => ctx.clear_error(),
+            What::Number => drop(black_box(ctx.get("arch.page_size")?)),
+            What::Text => drop(black_box(ctx.get("linux.uts.release")?)),
+            What::Reference => drop(black_box(ctx.get_attr(reference)?)),
+            What::Read(space) => {
                 let mut bytes = [0; 8];
                 ctx.read(space, addr, &mut bytes)?;
                 black_box(bytes);
             }
-            _ => return Ok(false),
         }
     }
     Ok(true)

@@ -39,29 +39,50 @@ unsafe fn path<'a>(key: *const c_char) -> Option<&'a str> {
     Some(unsafe { memory::text(key) }.unwrap_or_default())
 }
 
-impl Ctx {
-    /// What C borrows of the value of an attribute.
-    fn lend(&self, attr: AttrRef, value: &Value) -> Attr {
-        let val = value::borrowed(value, || match value {
-            Value::String(text) => self.family.text(attr, text),
-            _ => ptr::null(),
-        });
-        Attr { kind: value::type_number(value.attr_type()), val }
-    }
+/// What C borrows of the value of an attribute, which has it, too.
+#[inline(always)]
+fn lend(value: Value) -> Attr {
+    Attr { kind: value::type_number(value.attr_type()), val: value::borrowed(&value) }
+}
 
+impl Ctx {
     /// The value of the attribute at a key, for C to borrow.
     ///
     /// # Safety
     /// `key` is NULL or a string.
     pub(crate) unsafe fn borrow_at(&self, key: *const c_char) -> Result<Attr, Failure> {
+        if key.is_null() {
+            return Ok(lend(self.dump.get_with_handle(None::<&str>)?.1));
+        }
         // SAFETY: as above.
-        let (attr, value) = self.dump.get_with_handle(unsafe { path(key) })?;
-        Ok(self.lend(attr, &value))
+        if let Some(attr) = unsafe { self.keys.find(key) } {
+            match self.dump.get_attr(attr) {
+                // Deleted meanwhile.
+                Err(error) if error.status() == Status::NoKey => {}
+                known => return Ok(lend(known?)),
+            }
+        }
+        // SAFETY: as above.
+        unsafe { self.borrow_and_keep(key) }
+    }
+
+    /// The same for a key that was not asked for lately.
+    ///
+    /// # Safety
+    /// `key` is a string.
+    #[inline(never)]
+    unsafe fn borrow_and_keep(&self, key: *const c_char) -> Result<Attr, Failure> {
+        // SAFETY: as above.
+        unsafe {
+            let (attr, value) = self.dump.get_with_handle(memory::bytes(key))?;
+            self.keys.keep(key, attr);
+            Ok(lend(value))
+        }
     }
 
     /// The same for an attribute.
     pub(crate) fn borrow_attr(&self, attr: AttrRef) -> Result<Attr, Failure> {
-        Ok(self.lend(attr, &self.dump.get_attr(attr)?))
+        Ok(lend(self.dump.get_attr(attr)?))
     }
 
     /// The attribute at a key.

@@ -9,7 +9,7 @@ use kdumpfile_capi_shared::entry;
 use kdumpfile_capi_shared::errbuf::ErrorBuffer;
 
 use crate::references::{Handle, References};
-use crate::status::{Failure, INVALID, KStatus, OK, Outcome, SYSTEM};
+use crate::status::{INVALID, KStatus, OK, Outcome, SYSTEM};
 
 /// The part of an error string that needs no memory.
 const ERROR_SIZE: usize = 80;
@@ -52,9 +52,9 @@ impl Bmp {
         self.error().clear();
         match body(&self.handle()) {
             Ok(()) => OK,
-            Err(Failure { status, text }) => {
-                self.error().add(text.as_bytes());
-                status
+            Err(failure) => {
+                self.error().add(failure.text().as_bytes());
+                failure.status()
             }
         }
     }

@@ -11,6 +11,7 @@ use kdumpfile::{Callbacks, CloneOptions, Context, Error};
 use kdumpfile_capi_shared::errbuf::ErrorBuffer;
 use kdumpfile_capi_shared::{entry, guard, memory, reserve};
 
+use crate::keys::Keys;
 use crate::node::Family;
 use crate::open::Descriptors;
 use crate::status::{Failure, INVALID, KStatus, OK, Outcome, SYSTEM, from_number};
@@ -34,6 +35,7 @@ pub struct Ctx {
     pub(crate) translation: Translation,
     pub(crate) dump: Context,
     pub(crate) family: Arc<Family>,
+    pub(crate) keys: Keys,
     error: RefCell<ErrorBuffer<ERROR_SIZE>>,
     private: Cell<*mut c_void>,
     symbol_fn: Cell<Option<SymbolFn>>,
@@ -44,23 +46,34 @@ impl Ctx {
     ///
     /// # Safety
     /// `ctx` is NULL or a context.
+    #[inline]
     pub(crate) unsafe fn enter(ctx: *mut Ctx, body: impl FnOnce(&Ctx) -> Outcome) -> KStatus {
         // SAFETY: as above.
         let Some(ctx) = (unsafe { ctx.as_ref() }) else { return INVALID };
         let run = || {
-            ctx.error.borrow_mut().clear();
+            ctx.clear_error();
             if reserve::is_low() {
                 return ctx.no_memory();
             }
             match body(ctx) {
                 Ok(()) => {
-                    ctx.error.borrow_mut().clear(); // of a callback meanwhile
+                    ctx.clear_error(); // of a callback meanwhile
                     OK
                 }
                 Err(failure) => ctx.fail(failure),
             }
         };
-        guard::run(run, |text| ctx.fail(Failure { status: SYSTEM, text: format!("Internal error: {text}") }))
+        guard::run(run, |text| ctx.fail(Failure::new(SYSTEM, format!("Internal error: {text}"))))
+    }
+
+    /// Forgets the error string.
+    #[inline]
+    fn clear_error(&self) {
+        // SAFETY: this is looked at between uses of the string, none of which
+        // calls anybody who might come back here.
+        if unsafe { !(*self.error.as_ptr()).is_none() } {
+            self.error.borrow_mut().clear();
+        }
     }
 
     /// Nothing is begun when there is no memory; to say so needs none.
@@ -70,11 +83,12 @@ impl Ctx {
         SYSTEM
     }
 
+    #[cold]
     fn fail(&self, failure: Failure) -> KStatus {
         let mut error = self.error.borrow_mut();
         error.clear();
-        error.add(failure.text.as_bytes());
-        failure.status
+        error.add(failure.text().as_bytes());
+        failure.status()
     }
 
     /// Takes what a callback left in the error string.
@@ -91,6 +105,7 @@ impl Ctx {
             translation,
             dump,
             family,
+            keys: Keys::new(),
             error: RefCell::default(),
             private: Cell::new(ptr::null_mut()),
             symbol_fn: Cell::new(None),
@@ -250,7 +265,7 @@ pub unsafe extern "C" fn kdump_clear_err(ctx: *mut Ctx) {
     entry!((), {
         // SAFETY: as above.
         if let Some(ctx) = unsafe { ctx.as_ref() } {
-            ctx.error.borrow_mut().clear();
+            ctx.clear_error();
         }
     })
 }

@@ -112,7 +112,7 @@ pub(crate) unsafe fn ref_get(
                     }
                     AttrValue { string }
                 }
-                other => crate::value::borrowed(other, core::ptr::null),
+                other => crate::value::borrowed(other),
             };
             match &value {
                 Value::Bitmap(_) => _ = crate::bitmap::kdump_bmp_incref(val.bitmap),

@@ -31,6 +31,7 @@ pub mod blob;
 pub mod ctx;
 mod ffi;
 pub mod generation;
+mod keys;
 mod node;
 pub mod open;
 pub mod read;

@@ -1,11 +1,10 @@
-//! What pointers of C point to: attributes, their keys, texts.
+//! What pointers of C point to: attributes, and their keys.
 //!
 //! ```text
 //!   kdump_attr_ref_t._ptr = address of a node, low bits = generation of the attribute
 //!                             │
 //!   Family.nodes[n] ──────────┴─> Node ── attribute number n as it was met last
-//!                                   ├─ key      iter.key
-//!                                   └─ text     val.string, for the value as it was
+//!                                   └─ key      iter.key
 //! ```
 //!
 //! A reference is one pointer that clients copy as they like and that is never
@@ -14,12 +13,12 @@
 //! bits of the pointer tell most references to deleted attributes from those
 //! to their successors; these fail with `No such key`.
 
-use core::ffi::{c_char, c_void};
+use core::ffi::c_void;
 use core::ptr;
 use std::ffi::CString;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kdumpfile::sync::Shared;
 use kdumpfile::{AttrRef, AttrType, Context};
 
 use crate::value;
@@ -39,19 +38,15 @@ pub(crate) struct Family {
 struct Node {
     /// Valid as long as the node is: the family owns it.
     family: *const Family,
-    state: Mutex<State>,
+    /// The attribute, as a number.
+    attr: AtomicU64,
+    key: Mutex<CString>,
 }
 
 // SAFETY: the pointer leads to the owner, which may be used by all threads.
 unsafe impl Send for Node {}
 // SAFETY: as above.
 unsafe impl Sync for Node {}
-
-struct State {
-    attr: AttrRef,
-    key: CString,
-    text: Option<(Shared<str>, CString)>,
-}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -76,48 +71,36 @@ impl Family {
     }
 
     /// Calls `look` with the node of an attribute.
-    fn with_node<R>(&self, attr: AttrRef, key: Option<&str>, look: impl FnOnce(&Node, &mut State) -> R) -> R {
-        let index = attr.into_raw() as u32 as usize;
+    fn with_node<R>(&self, attr: AttrRef, look: impl FnOnce(&Node) -> R) -> R {
+        let raw = attr.into_raw();
+        let index = raw as u32 as usize;
         let mut nodes = lock(&self.nodes);
         if nodes.len() <= index {
             nodes.resize_with(index + 1, || None);
         }
         let node = nodes[index].get_or_insert_with(|| {
-            let state = State { attr, key: CString::default(), text: None };
-            Box::new(Node { family: self, state: Mutex::new(state) })
+            Box::new(Node { family: self, attr: AtomicU64::new(raw), key: Mutex::default() })
         });
-        let mut state = lock(&node.state);
-        if state.attr != attr {
-            *state = State { attr, key: CString::default(), text: None };
+        if node.attr.load(Ordering::Acquire) != raw {
+            *lock(&node.key) = CString::default();
+            node.attr.store(raw, Ordering::Release);
         }
-        if let Some(key) = key.filter(|key| state.key.is_empty() && !key.is_empty()) {
-            state.key = c_text(key);
-        }
-        look(node, &mut state)
+        look(node)
     }
 
     /// The reference of C for an attribute.
     pub fn reference(&self, attr: AttrRef) -> value::AttrRef {
-        self.with_node(attr, None, |node, _| node.reference(attr))
+        self.with_node(attr, |node| node.reference(attr))
     }
 
     /// The position of an iterator at an attribute with this key.
     pub fn position(&self, attr: AttrRef, key: &str) -> value::AttrIter {
-        self.with_node(attr, Some(key), |node, state| value::AttrIter {
-            key: state.key.as_ptr(),
-            pos: node.reference(attr),
-        })
-    }
-
-    /// The value of an attribute as a string of C. The pointer stays as it is
-    /// as long as the value does.
-    pub fn text(&self, attr: AttrRef, value: &Shared<str>) -> *const c_char {
-        self.with_node(attr, None, |_, state| {
-            let kept = state.text.as_ref().is_some_and(|(kept, _)| Shared::ptr_eq(kept, value));
-            if !kept {
-                state.text = Some((value.clone(), c_text(value)));
+        self.with_node(attr, |node| {
+            let mut kept = lock(&node.key);
+            if kept.is_empty() && !key.is_empty() {
+                *kept = c_text(key);
             }
-            state.text.as_ref().map_or(ptr::null(), |(_, text)| text.as_ptr())
+            value::AttrIter { key: kept.as_ptr(), pos: node.reference(attr) }
         })
     }
 }
@@ -137,7 +120,7 @@ unsafe fn resolve<'a>(reference: value::AttrRef) -> Option<(&'a Node, AttrRef)> 
     let node = reference.ptr.map_addr(|address| address & !TAG_MASK).cast::<Node>();
     // SAFETY: as above.
     let node = unsafe { node.as_ref() }?;
-    let attr = lock(&node.state).attr;
+    let attr = AttrRef::from_raw(node.attr.load(Ordering::Acquire));
     let meant = reference.ptr.addr() & TAG_MASK;
     (meant == tag(attr)).then_some((node, attr))
 }

@@ -19,16 +19,29 @@ pub(crate) fn number(status: Status) -> KStatus {
     status.code().into()
 }
 
-/// What a function that failed says and returns.
-pub(crate) struct Failure {
-    pub status: KStatus,
-    pub text: String,
-}
+/// What a function that failed says and returns: a pointer, so that what
+/// succeeds has little to carry.
+pub(crate) struct Failure(Box<(KStatus, String)>);
 
 impl Failure {
+    /// A status and the text to it.
+    #[cold]
+    pub fn new(status: KStatus, text: impl Into<String>) -> Self {
+        Failure(Box::new((status, text.into())))
+    }
+
+    pub fn status(&self) -> KStatus {
+        self.0.0
+    }
+
+    pub fn text(&self) -> &str {
+        &self.0.1
+    }
+
     /// The same text under another status.
-    pub fn with_status(self, status: Status) -> Self {
-        Failure { status: number(status), ..self }
+    pub fn with_status(mut self, status: Status) -> Self {
+        self.0.0 = number(status);
+        self
     }
 }
 
@@ -49,8 +62,9 @@ pub(crate) fn from_number(status: KStatus) -> Status {
 }
 
 impl From<Error> for Failure {
+    #[cold]
     fn from(error: Error) -> Self {
-        Failure { status: number(error.status()), text: error.message() }
+        Failure::new(number(error.status()), error.message())
     }
 }
 

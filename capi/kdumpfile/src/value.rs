@@ -74,16 +74,17 @@ pub(crate) fn type_number(kind: AttrType) -> AttrTypeNumber {
 
 /// What a function says about a value of the wrong type.
 pub(crate) fn type_mismatch(text: &str) -> Failure {
-    Failure { status: crate::status::INVALID, text: text.into() }
+    Failure::new(crate::status::INVALID, text)
 }
 
-/// A value as C sees it, without any reference of its own; `text` says where
-/// a string is.
-pub(crate) fn borrowed(value: &Value, text: impl FnOnce() -> *const c_char) -> AttrValue {
+/// A value as C sees it, without any reference of its own.
+#[inline(always)]
+pub(crate) fn borrowed(value: &Value) -> AttrValue {
     match value {
         Value::Number(number) => AttrValue { number: *number },
         Value::Address(address) => AttrValue { address: *address },
-        Value::String(_) => AttrValue { string: text() },
+        // It stays there as long as the attribute has the value.
+        Value::String(text) => AttrValue { string: text.as_bytes_with_nul().as_ptr().cast() },
         Value::Bitmap(bits) => AttrValue { bitmap: bitmap::object(bits) },
         Value::Blob(bytes) => AttrValue { blob: blob::object(bytes) },
         Value::Directory => AttrValue { number: 0 },

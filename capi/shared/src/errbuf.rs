@@ -47,6 +47,7 @@ impl<const N: usize> ErrorBuffer<N> {
     }
 
     /// Whether nothing was added since the buffer was made or cleared.
+    #[inline]
     pub fn is_none(&self) -> bool {
         matches!(self.place, Place::None)
     }
