@@ -103,6 +103,8 @@ build capi/tests/generation12.c "$work/generation12" libkdumpfile-12 libaddrxlat
 memcheck=(valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,indirect)
 LD_LIBRARY_PATH=$lib "${memcheck[@]}" "$work/generation12"
 if [ -e "$dump" ]; then LD_LIBRARY_PATH=$lib "${memcheck[@]}" "$work/functions" "$dump"; else echo "no dumps in $dumps"; fi
+build capi/tests/edges.c "$work/edges" libkdumpfile libaddrxlat
+[ ! -e "$dump" ] || LD_LIBRARY_PATH=$lib "${memcheck[@]}" "$work/edges" "$dump"
 
 step "without memory, many threads, many children"
 build capi/tests/memory.c "$work/memory" libkdumpfile libaddrxlat

@@ -23,10 +23,6 @@ impl Context {
     /// pinned: a retry may succeed, and attribute `cache.size` should be
     /// raised if more threads read than there are slots.
     pub fn read(&self, space: Space, address: u64, buf: &mut [u8]) -> Result<()> {
-        // What is asked for most often: a number in a page that is cached.
-        if self.from_cache.get() && buf.len() <= COPIED_AT_ONCE && self.read_cached(space, address, buf) {
-            return Ok(());
-        }
         self.read_partial(space, address, buf).1
     }
 
@@ -54,7 +50,17 @@ impl Context {
 
     /// Like [`Context::read`], but also tells how many bytes were read before
     /// the page that failed; the rest of `buf` is untouched.
+    #[inline]
     pub fn read_partial(&self, space: Space, address: u64, buf: &mut [u8]) -> (usize, Result<()>) {
+        // What is asked for most often: a number in a page that is cached.
+        if self.from_cache.get() && buf.len() <= COPIED_AT_ONCE && self.read_cached(space, address, buf) {
+            return (buf.len(), Ok(()));
+        }
+        self.read_pages(space, address, buf)
+    }
+
+    /// The same, page by page.
+    fn read_pages(&self, space: Space, address: u64, buf: &mut [u8]) -> (usize, Result<()>) {
         let mut done = 0;
         let result = self.call(|| {
             let snapshot = self.snapshot();

@@ -9,6 +9,10 @@ use crate::attr::store;
 use crate::ctx::Ctx;
 use crate::status::{Failure, KStatus, Outcome};
 
+/// What is read at once at most: a client may ask for all that there is
+/// from an address on, into memory that has room for less.
+const READ_AT_ONCE: usize = 1 << 30;
+
 /// The space of a number of the C ABI.
 #[inline]
 fn space(number: c_int) -> Result<Space, Failure> {
@@ -40,16 +44,20 @@ pub unsafe extern "C" fn kdump_read(
 ) -> KStatus {
     // SAFETY: as above.
     unsafe {
+        // Whatever happens: nothing was read so far.
+        let wanted = plength.as_mut().map(|length| (core::mem::replace(length, 0), length));
         Ctx::enter(ctx, |ctx| {
-            let Some(plength) = plength.as_mut() else {
+            let Some((length, plength)) = wanted else {
                 return Err(Error::invalid("No length").into());
             };
-            let length = core::mem::replace(plength, 0);
             if length == 0 {
                 return Ok(());
             }
             let space = space(space_number)?;
             ctx.keep_in_step(space)?;
+            if length > READ_AT_ONCE {
+                return read_in_parts(ctx, space, addr, buffer.cast(), length, plength);
+            }
             // The bytes are only written, by copies.
             let buffer = core::slice::from_raw_parts_mut(buffer.cast::<u8>(), length);
             let (done, outcome) = ctx.dump.read_partial(space, addr, buffer);
@@ -57,6 +65,30 @@ pub unsafe extern "C" fn kdump_read(
             Ok(outcome?)
         })
     }
+}
+
+/// The same for more than is read at once; `done` is 0 to begin with.
+///
+/// # Safety
+/// There is memory at `buffer` for what is read.
+#[cold]
+unsafe fn read_in_parts(
+    ctx: &Ctx,
+    space: Space,
+    addr: u64,
+    buffer: *mut u8,
+    length: usize,
+    done: &mut usize,
+) -> Outcome {
+    while *done < length {
+        let (start, wanted) = (*done, (length - *done).min(READ_AT_ONCE));
+        // SAFETY: as above; the bytes are only written, by copies.
+        let part = unsafe { core::slice::from_raw_parts_mut(buffer.wrapping_add(start), wanted) };
+        let (read, outcome) = ctx.dump.read_partial(space, addr.wrapping_add(start as u64), part);
+        *done = start + read;
+        outcome?;
+    }
+    Ok(())
 }
 
 /// Gives bytes away as a string.
