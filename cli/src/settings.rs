@@ -23,6 +23,9 @@ impl FromStr for Setting {
 
     fn from_str(setting: &str) -> Result<Self, String> {
         match setting.split_once('=') {
+            Some((key, _)) if key == "file.fd" || key.starts_with("file.set") => {
+                Err("files are named on the command line; --raw-at tells where raw ones belong".into())
+            }
             Some((key, text)) if !key.is_empty() => Ok(Setting { key: key.into(), text: text.into() }),
             _ => Err("KEY=VALUE is wanted".into()),
         }

@@ -44,6 +44,8 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
         (&["info", "sample:", "--set", "=1"], "KEY=VALUE"),
         (&["pages", "sample:", "--set", "linux.uts=1"], "only texts and numbers"),
         (&["info", "--set", "arch.bogus=1"], "No such key"),
+        (&["info", "sample:", "--set", "file.set.0.base=1000"], "--raw-at"),
+        (&["info", "sample:", "--set", "file.fd=0"], "command line"),
         (&["regs", "sample:", "zero"], "CPU"),
         (&["vmcoreinfo", "sample:", "--use", "0"], "--use"),
         (&["vmcoreinfo", "sample:", "--scan", "--os", "xen"], "--os"),
