@@ -29,7 +29,8 @@ def threads(folder, dump):
     """Without debugging information drgn does not get as far as to look for
     the registers of a thread. So this asks the library for them, with the
     calls that drgn makes."""
-    library = ctypes.CDLL(glob.glob(f"{folder}/libkdumpfile-*")[0])
+    path = glob.glob(f"{folder}/libkdumpfile-*")[0]
+    library = ctypes.CDLL(path)
     for name in ("kdump_new", "kdump_blob_pin"):
         getattr(library, name).restype = ctypes.c_void_p
     library.kdump_get_err.restype = ctypes.c_char_p
@@ -39,17 +40,25 @@ def threads(folder, dump):
     class Attr(ctypes.Structure):
         _fields_ = [("type", ctypes.c_uint), ("value", ctypes.c_uint64)]
 
+    def typed(key, kind, value):
+        if ".so.10." not in path:
+            return library.kdump_get_typed_attr(context, key, kind, ctypes.byref(value))
+        attr = Attr(kind)
+        status = library.kdump_get_typed_attr(context, key, ctypes.byref(attr))
+        value.value = attr.value
+        return status
+
     context = ctypes.c_void_p(library.kdump_new())
     with open(dump, "rb") as file:
         descriptor = Attr(number, file.fileno())
         status = library.kdump_set_attr(context, b"file.fd", ctypes.byref(descriptor))
         print("opened", status, library.kdump_get_err(context))
         value = ctypes.c_uint64(0)
-        status = library.kdump_get_typed_attr(context, b"cpu.number", number, ctypes.byref(value))
+        status = typed(b"cpu.number", number, value)
         print("CPUs", status, value.value)
         for cpu in range(value.value):
             key = b"cpu.%d.PRSTATUS" % cpu
-            status = library.kdump_get_typed_attr(context, key, blob, ctypes.byref(value))
+            status = typed(key, blob, value)
             if status:
                 print(key, status, library.kdump_get_err(context))
                 continue
