@@ -68,6 +68,7 @@ compare() { # compare NAME DUMP: what drgn says with either library
                 sed -E -i 's/from kdump: (Cannot get page I.O address: )?(.*not present: .*|Not mapped|No way to translate(: [^:]*)?): (0x[0-9a-f]+)$/from kdump: \1(not mapped): \4/' \
                     "$work/$side.txt"
             done
+            : > "$work/theirs.new"
             lost=$(awk -v out="$work/theirs.new" '
                 NR == FNR { ours[FNR] = $0; next }
                 $0 != ours[FNR] && /Cannot read 64-bit PTE at .*: Excluded page/ { $0 = ours[FNR]; ++lost }
