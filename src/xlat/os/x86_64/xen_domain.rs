@@ -7,7 +7,9 @@
 //!
 //! Dumps that Xen writes say that they have such a domain and where its tree is. A
 //! dump of a machine that runs Xen may come from somebody who does not know of it:
-//! a hypervisor around it, or a tool that copies memory.
+//! a hypervisor around it, or a tool that copies memory. It is recognised if the CPU
+//! whose CR3 is known is in the kernel or in the hypervisor: page tables of the
+//! processes of a domain lack the kernel.
 
 use super::linux::Window;
 use super::{MapIndex, MethodIndex, Setup, mask, text};
