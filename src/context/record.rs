@@ -114,7 +114,12 @@ impl DumpRecord {
             "Register attribute is unset",
             "Register attribute cannot be revalidated",
         );
-        let registers = attributes.reference(Some("cpu.0.reg"));
+        let (directory, name) = match name.rsplit_once('.') {
+            // By its path: that of any CPU.
+            Some((directory, name)) if directory.starts_with("cpu.") => (directory, name),
+            _ => ("cpu.0.reg", name),
+        };
+        let registers = attributes.reference(Some(directory));
         let registers = registers.map_err(|_| crate::Error::no_data("No registers"))?;
         let value = value_below(attributes, registers, name, wording)?;
         value.as_number().ok_or_else(|| crate::Error::no_data(wording.missing))

@@ -115,7 +115,8 @@ pub trait Callbacks: MaybeSend + MaybeSync {
         next.page(addr)
     }
 
-    /// The value of a register, for example `cr3`.
+    /// The value of a register, for example `cr3`: that of the first CPU. That of
+    /// another one is asked for as `cpu.1.reg.cr3`.
     ///
     /// # Errors
     ///

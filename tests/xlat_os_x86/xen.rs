@@ -177,6 +177,21 @@ fn tables_of_a_domain_that_are_not_stored_are_replaced_by_those_of_the_hyperviso
     assert!(only(&lines, &["PGT"])[0].starts_with("PGT pgt 1 2:ffff830001800000"));
 }
 
+/// A CPU in a domain with page tables of its own (XPTI), which lack the hypervisor.
+#[test]
+fn tables_of_another_cpu_have_the_hypervisor_if_those_of_the_first_do_not() {
+    let machine = hypervisor(DIRECTMAP, Some(0xffff_82d0_8000_0000));
+    let root = machine.root;
+    let mut machine = machine.register("cpu.2.reg.cr3", root).register("cpu.1.reg.cr3", 0);
+    let domain = machine.root + 4 * PAGE;
+    machine.root = domain;
+    machine.map(0xffff_8000_0000_0000, 0x10_0000, 21);
+    let machine = machine.register("cr3", domain);
+    let (.., lines) = set_up(&machine, &xen(), Peer::Less);
+    assert_eq!(special(&lines).len(), 2);
+    assert!(only(&lines, &["PGT"])[0].starts_with(&format!("PGT pgt 1 1:{root:x}")));
+}
+
 /// A domain of 16 MiB whose frames are in reverse order from 4 GiB on.
 fn domain() -> (Machine, impl Fn(u64) -> u64) {
     const FRAMES: u64 = 4096;
@@ -296,6 +311,26 @@ fn domain_is_recognised_by_the_array_of_the_hypervisor() {
         // The peer takes CR3 first.
         let (.., lines) = set_up(&machine, &told, if symbols { Peer::Less } else { Peer::Same });
         assert_eq!(only(&lines, &["MACHPHYS_KPHYS"]), ["MACHPHYS_KPHYS linear 0 0"]);
+    }
+}
+
+#[test]
+fn domain_is_recognised_by_another_cpu_if_the_first_one_is_in_a_process() {
+    for xen_xlat in [None, Some(true)] {
+        let (machine, to_machine) = domain();
+        let kernel = machine.root;
+        // The hypervisor's array is in its tables as well, the kernel is not.
+        let array = machine.read(kernel + 256 * 8, 8);
+        let mut machine =
+            machine.register("cpu.1.reg.cr3", kernel).symbol("init_top_pgt", 0xffff_ffff_8020_0000);
+        let process = kernel + 4 * PAGE;
+        machine.write64(process + 256 * 8, array);
+        let machine = machine.register("cr3", process);
+        let options = Options { xen_xlat, phys_base: Some(0), virt_bits: Some(48), ..linux("x86_64") };
+        let (ctx, sys, lines) = set_up(&machine, &options, Peer::Less);
+        assert_eq!(special(&lines).len(), 2);
+        assert!(only(&lines, &["PGT"])[0].starts_with(&format!("PGT pgt 1 1:{kernel:x}")));
+        assert_all_spaces(&ctx, &sys, to_machine);
     }
 }
 

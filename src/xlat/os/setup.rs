@@ -59,6 +59,9 @@ impl Region {
     }
 }
 
+/// How many processors are asked for their page tables.
+pub(super) const CPUS_MAX: usize = 64;
+
 /// Where the address of the root page table may be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RootSource {
@@ -175,6 +178,18 @@ impl Setup<'_> {
         let value = self.register(name)?;
         let off = value.is_some() && self.register("cr0")?.is_some_and(|cr0| cr0 != 0 && cr0 & CR0_PG == 0);
         Ok(value.filter(|_| !off))
+    }
+
+    /// Where the page tables of a processor of x86 start, if it is known. The first
+    /// one has number 0.
+    pub fn root_of_cpu(&self, cpu: usize) -> Result<Option<FullAddr>> {
+        const FLAGS: u64 = mask(12);
+        let cr3 = match cpu {
+            0 => self.paging_register("cr3")?,
+            _ => self.register(&format!("cpu.{cpu}.reg.cr3"))?,
+        };
+        // A processor that has not started has none.
+        Ok(cr3.map(|cr3| cr3 & !FLAGS).filter(|root| cpu == 0 || *root != 0).map(FullAddr::machphys))
     }
 
     /// Reads 32 bits, by the system as far as it is set up.

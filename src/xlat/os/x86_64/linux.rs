@@ -58,8 +58,8 @@ pub(super) fn init(setup: &mut Setup<'_>) -> Result<()> {
         setup.change_table(MethodIndex::PGT, |table| table.pte_mask = sme);
     }
     let xen = match setup.options.xen_xlat {
-        Some(told) => told,
-        None => xen_domain::is_domain(setup)?,
+        Some(told) if !told || setup.options.xen_p2m_mfn.is_some() => told,
+        told => xen_domain::is_domain(setup)? || told == Some(true),
     };
     if xen {
         xen_domain::init(setup)?;

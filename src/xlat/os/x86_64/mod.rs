@@ -107,13 +107,19 @@ fn round_root(setup: &mut Setup<'_>) {
     setup.change_table(MethodIndex::PGT, |table| table.root.addr &= !mask(12));
 }
 
+/// What can be done without is no failure, unless another attempt may succeed.
+fn unless_busy<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.status() == Status::BUSY => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
 /// Whether the top-level table is stored where its address leads.
 fn root_is_readable(setup: &Setup<'_>) -> Result<bool> {
-    match setup.read_u64(setup.root(MethodIndex::PGT), "page table") {
-        Ok(_) => Ok(true),
-        Err(error) if error.status() == Status::BUSY => Err(error),
-        Err(_) => Ok(false),
-    }
+    let entry = setup.read_u64(setup.root(MethodIndex::PGT), "page table");
+    Ok(unless_busy(entry)?.is_some())
 }
 
 /// What is still without a method takes the page tables.

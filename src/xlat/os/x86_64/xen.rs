@@ -15,9 +15,9 @@
 //! the text tell where it is; newer versions leave the first one out, and map
 //! the others with pages of 4 KiB unless CONFIG_XEN_ALIGN_2M is set.
 
-use super::super::setup::{RootSource, xen_version};
-use super::{MapIndex, MethodIndex, Region, Setup, mask};
-use crate::xlat::error::{Result, Status};
+use super::super::setup::{CPUS_MAX, RootSource, xen_version};
+use super::{MapIndex, MethodIndex, Region, Setup, mask, unless_busy};
+use crate::xlat::error::Result;
 use crate::xlat::method::Method;
 use crate::xlat::step::Step;
 use crate::xlat::types::{AddrSpace, FullAddr};
@@ -88,7 +88,6 @@ const BY_VERSION: [(u64, Layout); 6] = [
 
 pub(super) fn init(setup: &mut Setup<'_>) -> Result<()> {
     find_root(setup)?;
-    reach_root(setup)?;
     let layout = match by_tables(setup)? {
         Some(layout) => layout,
         None => {
@@ -108,30 +107,35 @@ pub(super) fn init(setup: &mut Setup<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What can be done without is no failure, unless another attempt may succeed.
-fn unless_busy<T>(result: Result<T>) -> Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.status() == Status::BUSY => Err(error),
-        Err(_) => Ok(None),
-    }
-}
-
-/// The tables of a CPU, which have the hypervisor in whatever it ran. Those of a
-/// domain may have been left out of the dump: then the hypervisor's own.
+/// The tables of a CPU, which have the hypervisor in whatever it ran; those of a
+/// domain may have been left out of the dump, and in a domain they may lack most of
+/// the hypervisor (XPTI). Then its own tables, or those of another CPU.
 fn find_root(setup: &mut Setup<'_>) -> Result<()> {
-    const SOURCES: [RootSource; 2] = [RootSource::Register("cr3"), RootSource::Symbol("pgd_l4")];
-    if setup.root(MethodIndex::PGT).space == AddrSpace::NOADDR {
-        for source in SOURCES {
-            let Some(Some(root)) = unless_busy(setup.find_root(&[source]))? else { continue };
-            setup.change_table(MethodIndex::PGT, |table| table.root = root);
-            super::round_root(setup);
-            if super::root_is_readable(setup)? {
-                break;
-            }
-        }
+    if setup.root(MethodIndex::PGT).space != AddrSpace::NOADDR {
+        super::round_root(setup);
+        return reach_root(setup);
     }
-    super::round_root(setup);
+    let mut first = None;
+    for place in 0..=CPUS_MAX {
+        let root = match place {
+            0 => setup.root_of_cpu(0),
+            1 => setup.find_root(&[RootSource::Symbol("pgd_l4")]),
+            other => setup.root_of_cpu(other - 1),
+        };
+        let Some(Some(root)) = unless_busy(root)? else { continue };
+        setup.change_table(MethodIndex::PGT, |table| table.root = root);
+        super::round_root(setup);
+        reach_root(setup)?;
+        if setup.is_directmap(DIRECTMAP)? || setup.is_directmap(DIRECTMAP_BIGMEM)? {
+            return Ok(());
+        }
+        first.get_or_insert(setup.root(MethodIndex::PGT));
+    }
+    // None is better than the first.
+    if let Some(root) = first {
+        setup.change_table(MethodIndex::PGT, |table| table.root = root);
+        reach_root(setup)?;
+    }
     Ok(())
 }
 

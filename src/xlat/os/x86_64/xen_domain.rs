@@ -7,14 +7,15 @@
 //!
 //! Dumps that Xen writes say that they have such a domain and where its tree is. A
 //! dump of a machine that runs Xen may come from somebody who does not know of it:
-//! a hypervisor around it, or a tool that copies memory. It is recognised if the CPU
-//! whose CR3 is known is in the kernel or in the hypervisor: page tables of the
-//! processes of a domain lack the kernel.
+//! a hypervisor around it, or a tool that copies memory. It is recognised if any CPU
+//! was in the kernel or in the hypervisor: page tables of the processes of a domain
+//! lack the kernel.
 
+use super::super::setup::CPUS_MAX;
 use super::linux::Window;
-use super::{MapIndex, MethodIndex, Setup, mask, text};
+use super::{MapIndex, MethodIndex, Setup, mask, text, unless_busy};
 use crate::sync::Shared;
-use crate::xlat::error::{Result, Status};
+use crate::xlat::error::Result;
 use crate::xlat::map::Map;
 use crate::xlat::method::{MemArray, Method, PageTable, PagingForm};
 use crate::xlat::pgt::PteFormat;
@@ -47,41 +48,57 @@ pub(super) fn init(setup: &mut Setup<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Whether the page tables in use are those of a domain, though nobody said so.
+/// Whether the page tables in use are those of a domain, though nobody said so. If
+/// they are, and the domain's tree is not known, the root becomes that of a CPU:
+/// a symbol leads nowhere as long as no table can be read.
 ///
 /// Then the hypervisor's array is where ordinary kernels have nothing, and knows
 /// the frame of the kernel's text by the number that the kernel has for it, which
-/// is not that of the machine.
+/// is not that of the machine. A CPU may be in a process, whose tables have the
+/// array but no kernel; another one may not.
 pub(super) fn is_domain(setup: &mut Setup<'_>) -> Result<bool> {
     let Some(method) = setup.sys.method(MethodIndex::PGT).cloned() else { return Ok(false) };
     let levels = setup.page_table(MethodIndex::PGT).map(|table| table.form.nfields());
     if levels != Some(FIELDS) || !setup.ctx.read_caps().contains(AddrSpace::MACHPHYS) {
         return Ok(false);
     }
-    let mut root = setup.root(MethodIndex::PGT);
-    if root.space != AddrSpace::MACHPHYS {
-        // The address of a symbol leads nowhere as long as this is not known.
-        let Some(cr3) = setup.paging_register("cr3")? else { return Ok(false) };
-        root = FullAddr::machphys(cr3 & !mask(12));
+    let given = setup.options.root.filter(|root| root.space != AddrSpace::NOADDR);
+    let known = find_domain(setup, given);
+    if known != Ok(true) || given.is_some() || setup.options.xen_p2m_mfn.is_some() {
+        setup.sys.set_method(MethodIndex::PGT, method);
     }
-    setup.change_table(MethodIndex::PGT, |table| table.root = root);
-    let known = frame_of_text_is_moved(setup);
-    setup.sys.set_method(MethodIndex::PGT, method);
-    match known {
-        Err(error) if error.status() != Status::BUSY => Ok(false),
-        known => known,
+    known
+}
+
+/// Leaves the root with which the domain was found.
+fn find_domain(setup: &mut Setup<'_>, given: Option<FullAddr>) -> Result<bool> {
+    let given = given.filter(|root| root.space == AddrSpace::MACHPHYS);
+    for cpu in 0..CPUS_MAX {
+        let root = match given {
+            Some(_) if cpu > 0 => break,
+            Some(root) => Some(root),
+            None => unless_busy(setup.root_of_cpu(cpu))?.flatten(),
+        };
+        let Some(root) = root else { continue };
+        setup.change_table(MethodIndex::PGT, |table| table.root = root);
+        let walker = setup.walker(MethodIndex::PGT);
+        if unless_busy(walker.lowest_mapped(&mut { XEN_M2P }, XEN_M2P_END))?.is_none() {
+            // This is the end for all ordinary kernels.
+            break;
+        }
+        if unless_busy(frame_of_text_is_moved(setup))? == Some(true) {
+            return Ok(true);
+        }
     }
+    Ok(false)
 }
 
 fn frame_of_text_is_moved(setup: &Setup<'_>) -> Result<bool> {
-    // Ends here for all others.
-    let walker = setup.walker(MethodIndex::PGT);
-    walker.lowest_mapped(&mut { XEN_M2P }, XEN_M2P_END)?;
     let mut addr = match setup.symbol("_stext")? {
         Some(addr) => addr,
         None => text::START,
     };
-    let machphys = walker.lowest_mapped(&mut addr, text::END)?.base.addr;
+    let machphys = setup.walker(MethodIndex::PGT).lowest_mapped(&mut addr, text::END)?.base.addr;
     let kphys = addr.wrapping_sub(text::START).wrapping_add(setup.options.phys_base.unwrap_or(0));
     let element = XEN_M2P.wrapping_add((machphys >> 12) << ENTRY_SHIFT);
     let frame = setup.read_u64(setup.walk(MethodIndex::PGT, element)?, "M2P entry")?;
