@@ -31,9 +31,9 @@ const ENTRY_WORDS: usize = ENTRY_BYTES / 8;
 const RANK_WORDS: usize = 8;
 /// Bytes of the bitmap that are read in one go.
 const READ_BYTES: u64 = 8 * ENTRY_BYTES as u64;
-/// Bytes of a bitmap that are looked at together: a cache line.
-const LINE_BYTES: usize = 64;
-const LINE_WORDS: usize = LINE_BYTES / 8;
+/// Bytes of a bitmap that are looked at together: those of a rank, and of a
+/// cache line.
+const LINE_BYTES: usize = 8 * RANK_WORDS;
 /// A longer bitmap is read piece by piece even if the file could be mapped:
 /// each piece is needed once, and a map would keep all of them in memory.
 const MAPPED_BYTES: u64 = 1 << 20;
@@ -55,9 +55,14 @@ impl BitOrder {
     /// what lies behind the end is clear.
     fn word(self, bytes: &[u8], index: usize) -> u64 {
         let rest = bytes.get(index * 8..).unwrap_or_default();
-        let mut raw = [0; 8];
-        let length = rest.len().min(8);
-        raw[..length].copy_from_slice(&rest[..length]);
+        let raw = match rest.first_chunk() {
+            Some(raw) => *raw,
+            None => {
+                let mut raw = [0; 8];
+                raw[..rest.len()].copy_from_slice(rest);
+                raw
+            }
+        };
         match self {
             BitOrder::LsbFirst => u64::from_le_bytes(raw),
             BitOrder::MsbFirst => u64::from_be_bytes(raw).reverse_bits(),
@@ -286,13 +291,17 @@ pub struct Builder {
     range: Range<u64>,
     /// Number of the entry that comes next.
     next: u64,
+    /// Words and ranks of the entry that is being made.
+    words: Vec<u64>,
+    ranks: Vec<u16>,
 }
 
 impl Builder {
     /// A builder for the bits `range` of a bitmap.
     pub fn new(order: BitOrder, range: Range<u64>) -> Self {
         let next = range.start / ENTRY_BITS;
-        Builder { index: PfnIndex { entries: Vec::new(), first: 0, count: 0 }, order, range, next }
+        let index = PfnIndex { entries: Vec::new(), first: 0, count: 0 };
+        Builder { index, order, range, next, words: Vec::new(), ranks: Vec::new() }
     }
 
     /// Byte position within the bitmap of the block that is pushed next.
@@ -323,25 +332,41 @@ impl Builder {
         let low = self.range.start.saturating_sub(base).min(ENTRY_BITS) as usize;
         let high = self.range.end.saturating_sub(base).min(ENTRY_BITS) as usize;
         let order = self.order;
-        let word = |at: usize| order.word(bytes, at) & below(high, at) & !below(low, at);
-        let (mut count, mut used) = (0, 0);
+        let inside = low == 0 && high == ENTRY_BITS as usize;
+        let word = |at: usize| match order.word(bytes, at) {
+            word if inside => word,
+            word => word & below(high, at) & !below(low, at),
+        };
+        self.words.clear();
+        self.ranks.clear();
+        // Both at once, and never again: these are the sizes of a full entry.
+        self.words.try_reserve_exact(ENTRY_WORDS).map_err(|_| no_memory())?;
+        self.ranks.try_reserve_exact(ENTRY_WORDS / RANK_WORDS).map_err(|_| no_memory())?;
+        let mut count = 0;
         let (lines, rest) = bytes.as_chunks::<LINE_BYTES>();
         // Most of a sparse bitmap is zero, and that is seen line by line.
-        let set = lines.iter().enumerate().filter(|(_, line)| **line != [0; LINE_BYTES]);
+        let has_bits = |line: &[u8; LINE_BYTES]| {
+            let (words, _) = line.as_chunks();
+            words.iter().fold(0, |all, word| all | u64::from_ne_bytes(*word)) != 0
+        };
+        let set = lines.iter().enumerate().filter(|(_, line)| has_bits(line));
         let rest = (!rest.is_empty()).then_some(lines.len());
         for line in set.map(|(line, _)| line).chain(rest) {
-            for at in line * LINE_WORDS..(line + 1) * LINE_WORDS {
-                let word = word(at);
-                if word != 0 {
-                    used = at + 1;
-                    count += u64::from(word.count_ones());
-                }
+            let group: [u64; RANK_WORDS] = core::array::from_fn(|at| word(line * RANK_WORDS + at));
+            let bits: u64 = group.iter().map(|word| u64::from(word.count_ones())).sum();
+            if bits != 0 {
+                // Less than 65 536: that is what a full entry has.
+                self.ranks.resize(line + 1, count as u16);
+                self.words.resize(line * RANK_WORDS, 0);
+                self.words.extend_from_slice(&group);
+                count += bits;
             }
         }
+        while self.words.pop_if(|word| *word == 0).is_some() {}
         let bits = match count {
             0 => return Ok(()),
             ENTRY_BITS => Bits::Full,
-            _ => Bits::Mixed(Box::new(mixed((0..used).map(word))?)),
+            _ => Bits::Mixed(Box::new(Mixed { words: boxed(&self.words)?, ranks: boxed(&self.ranks)? })),
         };
         let index = &mut self.index;
         if index.entries.is_empty() {
@@ -366,21 +391,11 @@ fn below(end: usize, at: usize) -> u64 {
     }
 }
 
-fn mixed(words: impl ExactSizeIterator<Item = u64>) -> Result<Mixed> {
+fn boxed<T: Copy>(values: &[T]) -> Result<Box<[T]>> {
     let mut kept = Vec::new();
-    let mut ranks = Vec::new();
-    kept.try_reserve_exact(words.len()).map_err(|_| no_memory())?;
-    ranks.try_reserve_exact(words.len().div_ceil(RANK_WORDS)).map_err(|_| no_memory())?;
-    let mut rank = 0u16;
-    for (at, word) in words.enumerate() {
-        if at % RANK_WORDS == 0 {
-            // Less than 65 536: that is what a full entry has.
-            ranks.push(rank);
-        }
-        rank = rank.wrapping_add(word.count_ones() as u16);
-        kept.push(word);
-    }
-    Ok(Mixed { words: kept.into_boxed_slice(), ranks: ranks.into_boxed_slice() })
+    kept.try_reserve_exact(values.len()).map_err(|_| no_memory())?;
+    kept.extend_from_slice(values);
+    Ok(kept.into_boxed_slice())
 }
 
 fn no_memory() -> Error {
