@@ -105,33 +105,48 @@ const KEYS: &[(&str, AttrType, Hook)] = &[
     ("arch.pteval_size", Number, Hook::None),
 ];
 
+/// The catalogue, and what a dump with a few CPUs adds to it.
+const NODES_IN_ADVANCE: usize = 256;
+
 /// Creates all fixed keys in an empty tree; none has a value.
 pub(super) fn create(tree: &mut Tree) {
+    tree.reserve(NODES_IN_ADVANCE);
+    // Rows of one directory stand together: most find it here.
+    let mut last = ("", ROOT);
     for &(key, kind, hook) in KEYS.iter().rev() {
-        create_key(tree, key, kind, hook);
+        let (directory, name) = key.rsplit_once('.').unwrap_or(("", key));
+        if directory != last.0 {
+            let found = match directory {
+                "" => Some(ROOT),
+                path => tree.create_path(ROOT, path, Directory, Hook::None),
+            };
+            last = (directory, found.unwrap_or(ROOT));
+        }
+        let id = create_key(tree, last.1, name, kind, hook);
         match key {
-            "linux.vmcoreinfo" => vmcoreinfo(tree, key, Os::Linux),
-            "xen.vmcoreinfo" => vmcoreinfo(tree, key, Os::Xen),
-            "addrxlat.default" | "addrxlat.force" => xlat_options(tree, key),
+            "linux.vmcoreinfo" => vmcoreinfo(tree, id, Os::Linux),
+            "xen.vmcoreinfo" => vmcoreinfo(tree, id, Os::Xen),
+            "addrxlat.default" | "addrxlat.force" => xlat_options(tree, id),
             _ => {}
         }
     }
 }
 
-fn create_key(tree: &mut Tree, path: &str, kind: AttrType, hook: Hook) {
-    let created = tree.create_path(ROOT, path, kind, hook);
+fn create_key(tree: &mut Tree, base: u32, path: &str, kind: AttrType, hook: Hook) -> u32 {
+    let created = tree.create_path(base, path, kind, hook);
     debug_assert!(created.is_some_and(|id| tree.node(id).kind == kind), "{path}");
+    created.unwrap_or(base)
 }
 
-fn vmcoreinfo(tree: &mut Tree, top: &str, os: Os) {
+fn vmcoreinfo(tree: &mut Tree, top: u32, os: Os) {
     for &(key, kind) in VMCOREINFO.iter().rev() {
         let hook = if kind == Blob { Hook::VmcoreinfoRaw(os) } else { Hook::None };
-        create_key(tree, &[top, key].join("."), kind, hook);
+        create_key(tree, top, key, kind, hook);
     }
 }
 
-fn xlat_options(tree: &mut Tree, top: &str) {
+fn xlat_options(tree: &mut Tree, top: u32) {
     for &(key, kind) in XLAT_OPTIONS.iter().rev() {
-        create_key(tree, &[top, key].join("."), kind, Hook::Xlat);
+        create_key(tree, top, key, kind, Hook::Xlat);
     }
 }

@@ -316,6 +316,17 @@ impl Default for Attributes {
 /// Slots of the page cache of a fresh context.
 pub const DEFAULT_CACHE_SIZE: u64 = 1024;
 
+/// Creates `path` below `base` with a value of a special kind.
+fn give_new(tree: &mut Tree, base: Option<u32>, path: &str, kind: AttrType, slot: Slot) -> Result<()> {
+    let id = base.and_then(|base| tree.create_path(base, path, kind, Hook::None));
+    let id = id.ok_or_else(|| Error::invalid("Path is a leaf attribute"))?;
+    if tree.node(id).kind != kind {
+        return Err(Error::invalid("Type mismatch"));
+    }
+    tree.give(id, slot, false);
+    Ok(())
+}
+
 /// Sets attributes on behalf of the library: volatile values, and keys that
 /// do not exist yet. Formats describe the dump through it.
 pub struct Facts<'a> {
@@ -426,18 +437,38 @@ impl<'a> Facts<'a> {
         self.put(path, AttrType::Number, Slot::View(View { blob, offset, length, order: Some(order) }))
     }
 
+    /// Creates several views of one blob in one directory, as [`Facts::set_view`]
+    /// (or with `order` [`Facts::set_view_in`]) would: name, offset and length
+    /// of each.
+    ///
+    /// # Errors
+    /// Those of [`Facts::set_view`], and the name of the view.
+    pub(crate) fn set_views<'n>(
+        &mut self,
+        directory: &str,
+        blob: &'static str,
+        order: Option<ByteOrder>,
+        views: impl Iterator<Item = (&'n str, u32, u8)>,
+    ) -> Result<(), (&'n str, Error)> {
+        self.attributes.with_tree(|tree| {
+            let mut base = None;
+            for (name, offset, length) in views {
+                // The way to the directory is gone once, and not without need.
+                let base = *base.get_or_insert_with(|| {
+                    tree.create_path(ROOT, directory, AttrType::Directory, Hook::None)
+                });
+                let slot = Slot::View(View { blob, offset, length, order });
+                give_new(tree, base, name, AttrType::Number, slot).map_err(|error| (name, error))?;
+            }
+            Ok(())
+        })
+    }
+
     /// Creates `path` with a value of a special kind.
     fn put(&mut self, path: &str, kind: AttrType, slot: Slot) -> Result<()> {
         self.attributes.with_tree(|tree| {
             tree.read_rows_for(Some(path.as_bytes()));
-            let id = tree
-                .create_path(ROOT, path, kind, Hook::None)
-                .ok_or_else(|| Error::invalid("Path is a leaf attribute"))?;
-            if tree.node(id).kind != kind {
-                return Err(Error::invalid("Type mismatch"));
-            }
-            tree.give(id, slot, false);
-            Ok(())
+            give_new(tree, Some(ROOT), path, kind, slot)
         })
     }
 

@@ -192,16 +192,12 @@ pub(super) fn store_registers(
     runs: &'static [Run],
     order: Option<ByteOrder>,
 ) -> Result<()> {
-    for run in runs {
-        let mut offset = run.offset;
-        for name in run.names {
-            let path = format!("cpu.{cpu}.reg.{name}");
-            set_view(facts, &path, blob, (offset, run.length), order)
-                .context(|| format!("Cannot set CPU {cpu} register {name}"))?;
-            offset += run.stride;
-        }
-    }
-    Ok(())
+    let registers = runs.iter().flat_map(|run| {
+        let offsets = (0..).map(|number| run.offset + number * run.stride);
+        run.names.iter().zip(offsets).map(|(name, offset)| (*name, offset, run.length))
+    });
+    let failed = facts.set_views(&format!("cpu.{cpu}.reg"), blob, order, registers);
+    failed.map_err(|(name, error)| error.context(format!("Cannot set CPU {cpu} register {name}")))
 }
 
 #[cfg(test)]
