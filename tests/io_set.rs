@@ -232,16 +232,3 @@ fn files_have_names_and_there_is_none_behind_the_last() {
     let empty = FileSet::open(Vec::new(), Vec::new(), Shared::new(MmapPolicy::default())).unwrap();
     assert_eq!((empty.count(), empty.flattened()), (0, Flattened::None));
 }
-
-#[cfg(not(feature = "archive"))]
-#[test]
-fn without_feature_archive_archives_are_recognised_and_refused() {
-    let lz4 = b"\x04\x22\x4d\x18\x64\x40\xa7\0\0\0\0\0".to_vec();
-    let error = open(Shared::new(lz4), MmapPolicy::TRY).err().unwrap();
-    assert_eq!(error.status(), Status::NotImplemented);
-    assert_eq!(
-        error.message(),
-        "Cannot unpack file #0: Built without feature archive, which reads lz4; \
-         unpack it first: lz4 -d FILE"
-    );
-}
