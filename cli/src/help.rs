@@ -168,6 +168,7 @@ Examples:
   kdumpfile domains guest.xc_core
   kdumpfile domains --json vmcore | jq -r '.domains[] | select(.dom0) | .address'
   kdumpfile domains vmcore --vmcoreinfo xen.txt
+  kdumpfile domains vmcore --set xen.phys_start=2000000
 
 When the hypervisor crashes, the dump has the memory of the whole machine. Where its
 list of domains is says the hypervisor's own VMCOREINFO ('kdumpfile vmcoreinfo --os
