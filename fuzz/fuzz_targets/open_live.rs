@@ -62,7 +62,7 @@ pub fn run(data: &[u8]) {
     let order = if live.big_endian { ByteOrder::Big } else { ByteOrder::Little };
     let note = match options & 16 {
         0 => input.0.to_vec(),
-        _ => NoteWriter::new(order).note(Note::vmcoreinfo(input.0.to_vec())).finish(),
+        _ => NoteWriter::new(order).note(Note::vmcoreinfo(input.0)).finish(),
     };
     let at = memory.len() as u64;
     live.vmcoreinfo = told.or(Some((at, note.len() as u64)));
