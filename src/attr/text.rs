@@ -65,7 +65,7 @@ mod tests {
             let kept = Text::from(text);
             assert_eq!((&*kept, kept.len()), (text, text.len()));
             assert_eq!(kept.as_bytes_with_nul(), [text.as_bytes(), &[0]].concat());
-            assert_eq!((format!("{kept}"), format!("{kept:?}")), (format!("{text}"), format!("{text:?}")));
+            assert_eq!((&*format!("{kept}"), format!("{kept:?}")), (text, format!("{text:?}")));
             let shared = kept.clone();
             assert_eq!(shared.as_bytes_with_nul().as_ptr(), kept.as_bytes_with_nul().as_ptr());
         }
