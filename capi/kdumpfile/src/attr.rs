@@ -81,6 +81,7 @@ impl Ctx {
     }
 
     /// The same for an attribute.
+    #[cfg(not(feature = "abi12"))]
     pub(crate) fn borrow_attr(&self, attr: AttrRef) -> Result<Attr, Failure> {
         Ok(lend(self.dump.get_attr(attr)?))
     }

@@ -52,11 +52,19 @@ pub unsafe extern "C" fn kdump_get_typed_attr(
     // SAFETY: as above.
     unsafe {
         Ctx::enter(ctx, |ctx| {
-            let attr = ctx.attr_at(key)?;
-            if ctx.dump.attr_type(attr).map(crate::value::type_number) != Some(kind) {
+            let found = ctx.borrow_at(key);
+            let found_kind = match &found {
+                Ok(attr) => Some(attr.kind),
+                // Without a value the type counts all the same.
+                Err(_) => {
+                    let attr = ctx.attr_at(key)?;
+                    ctx.dump.attr_type(attr).map(crate::value::type_number)
+                }
+            };
+            if found_kind != Some(kind) {
                 return Err(mismatch());
             }
-            store(valp, ctx.borrow_attr(attr)?.val);
+            store(valp, found?.val);
             Ok(())
         })
     }
