@@ -14,6 +14,7 @@
 
 mod c;
 mod cases;
+mod clock;
 mod docs;
 mod files;
 mod known;
@@ -81,6 +82,10 @@ fn run(options: &Options) -> Outcome<()> {
     if let Some(path) = options.our_c()? {
         // SAFETY: there are no other threads yet.
         unsafe { std::env::set_var(OUR_C, path) };
+    }
+    if options.cpu {
+        // SAFETY: there are no other threads yet.
+        unsafe { std::env::set_var(clock::CPU, "1") };
     }
     let mut workers: Vec<Worker> = Vec::new();
     for subject in Subject::ALL {
@@ -216,5 +221,10 @@ fn machine() -> String {
     let model = model.map_or("unknown processor", |(_, model)| model);
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{processors} processors ({model}), Linux {}", release.trim())
+    let time = if clock::spent_wanted() { "the processor's time" } else { "the time that passes" };
+    let codecs = if cfg!(feature = "native-codecs") { "C libraries" } else { "Rust" };
+    format!(
+        "{processors} processors ({model}), Linux {}; {time}; zlib and zstd of the Rust API in {codecs}",
+        release.trim()
+    )
 }

@@ -1,9 +1,9 @@
 //! Asking for attributes by their path.
 
 use std::ffi::CStr;
-use std::time::Instant;
 
 use super::{Case, Effort, Group, Prepared, Unit, each};
+use crate::clock::Clock;
 use crate::files::Files;
 
 pub fn groups(files: &Files, effort: Effort) -> Vec<Group> {
@@ -24,7 +24,7 @@ pub fn groups(files: &Files, effort: Effort) -> Vec<Group> {
             let answer = dump.get_each(keys, 1);
             let times = effort.reads as u64 / 4 / keys.len() as u64;
             let round = move || {
-                let start = Instant::now();
+                let start = Clock::start();
                 dump.get_each(keys, times);
                 Ok(each(start.elapsed(), times as usize * keys.len()))
             };

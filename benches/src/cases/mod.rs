@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::clock::Clock;
 use crate::files::Files;
 use crate::subject::{Library, Outcome, Subject};
 
@@ -158,13 +159,13 @@ impl Effort {
 
     /// Repeats `work` for at least the time of this effort.
     fn repeat(self, mut work: impl FnMut() -> Outcome<()>) -> Outcome<f64> {
-        let start = Instant::now();
+        let (clock, start) = (Clock::start(), Instant::now());
         let mut times = 0;
         while times == 0 || start.elapsed() < self.time {
             work()?;
             times += 1;
         }
-        Ok(start.elapsed().as_nanos() as f64 / f64::from(times))
+        Ok(clock.elapsed().as_nanos() as f64 / f64::from(times))
     }
 }
 

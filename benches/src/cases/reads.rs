@@ -1,12 +1,12 @@
 //! Random reads of eight bytes, from pages that are cached and from others.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use kdumpfile::Space;
 use kdumpfile_bench::traces::Random;
 
 use super::{Case, Effort, Group, Prepared, Unit, all_read, each, scan};
+use crate::clock::Clock;
 use crate::files::{Files, Named, PAGE};
 use crate::subject::{Dump, Outcome};
 
@@ -57,7 +57,7 @@ fn open(
 /// Times reads at these places.
 fn timed(dump: &mut dyn Dump, space: Space, places: &[u64]) -> Outcome<f64> {
     let mut bytes = [0; 8];
-    let start = Instant::now();
+    let start = Clock::start();
     let failed = dump.read_each(space, places, &mut bytes);
     let time = start.elapsed();
     all_read(failed, places.len())?;
