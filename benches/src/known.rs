@@ -8,7 +8,8 @@
 /// A case whose target is missed.
 pub struct Known {
     pub case: &'static str,
-    /// The ratio of the Rust API, as it was measured (with `--cpu`).
+    /// The ratio of the Rust API, as it was measured (with `--cpu`; the lowest of
+    /// several runs).
     pub measured: f64,
     /// What keeps it from more, and what was tried.
     pub why: &'static str,
@@ -18,7 +19,7 @@ pub struct Known {
 pub const KNOWN: &[Known] = &[
     Known {
         case: "open: zlib",
-        measured: 2.05,
+        measured: 1.67,
         why: "about a quarter of the time is the kernel's: opening, mapping and unmapping the file, \
               page faults. The rest is 0.52 million instructions, spread over creating some 250 \
               attributes, the page cache, the index of pages, and giving all of it back. Tried: the \
@@ -37,25 +38,15 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         case: "scan zlib, 2 threads",
-        measured: 2.03,
+        measured: 1.96,
         why: "the target is of a machine on which the peer's two threads took as long as one, because \
               they wait for each other; the processor's time has no waiting in it. Without it the \
               ratio is that of one thread. Tried, and in use: buffers and tables for each thread, and \
               several locks for parts of the cache.",
     },
     Known {
-        case: "scan LZO: 2 threads against 1",
-        measured: 1.71,
-        why: "a page takes 2 us, a quarter of what zlib takes, so what the threads share weighs more. \
-              Which of the shared counters and lists it is was not found: there are no hardware \
-              counters here. Two threads that scan zlib called futex 23 times for 45,810 pages, so it \
-              is not waiting. Tried, and in use: several locks for parts of the cache; hits are told \
-              to the lists many at a time.",
-    },
-    Known { case: "scan snappy: 2 threads against 1", measured: 1.77, why: "as with LZO." },
-    Known {
         case: "scan ELF, 1 thread",
-        measured: 1.05,
+        measured: 1.02,
         why: "each page is copied to the caller once, by both libraries, and that takes the time: see \
               the line about memcpy. `Context::page` lends pages without a copy, but whoever then adds \
               up their words waits for memory as long as with a copy (`look at ELF`: 0.8 to 1.7 us a \
@@ -64,7 +55,7 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         case: "random 8-byte read, vmcore",
-        measured: 1.34,
+        measured: 1.27,
         why: "the target is of a machine on which the peer took 8 us for most reads, to map another \
               window. Here it takes 0.4 us, of which ours would have to be a fiftieth: 8 ns, where a \
               read from the cached pages of a small dump takes 17 ns. Tried, and in use: one map of \
