@@ -88,7 +88,11 @@ pub fn check(archive: &[u8], kind: Archive, content: &[u8]) {
 /// Packs `content` with a program, if it is installed.
 pub fn packed_by(program: &str, arguments: &[&str], content: &[u8]) -> Option<Vec<u8>> {
     use std::process::{Command, Stdio};
-    let name = format!("kdumpfile-io-archive-{}-{program}{}", std::process::id(), arguments.concat());
+    use std::sync::atomic::{AtomicU64, Ordering};
+    // Tests of one program run at the same time.
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let name = format!("kdumpfile-io-archive-{}-{call}-{program}", std::process::id());
     let path = std::env::temp_dir().join(name);
     std::fs::write(&path, content).unwrap();
     let output = Command::new(program).args(arguments).arg(&path).stderr(Stdio::null()).output();

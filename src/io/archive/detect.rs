@@ -26,7 +26,11 @@ pub(in crate::io) fn detect(source: &(impl ReadAt + ?Sized)) -> Result<Option<Ar
         if !is_skippable(magic) {
             let found = archive_of(head);
             if pos == 0 && found.is_none() && lzma::is_header(head) {
-                return Ok(Some(Archive::Lzma));
+                let (head, got) = peek::<4096>(source, 0)?;
+                let whole = got < head.len();
+                if lzma::unpacks(head.get(..got).unwrap_or(&[]), whole) {
+                    return Ok(Some(Archive::Lzma));
+                }
             }
             #[cfg(feature = "archive")]
             if pos == 0 && found.is_none() && is_zlib_header(head) {
@@ -174,10 +178,24 @@ mod tests {
         assert_eq!(detected(b"\x02\x21\x4c\x18\0\0\0\xff"), None);
         assert_eq!(detected(b"\xff\x06\0\0sNaPpY\0\0"), Some(Archive::Snappy));
         assert_eq!(detected(b"\xff\x06\0\0sNaPpX\0\0"), None);
-        assert_eq!(detected(b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\0"), Some(Archive::Lzma));
-        assert_eq!(detected(b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\x01"), None);
         assert_eq!(detected(b"\x1f\x8b"), None);
         assert_eq!(detected(b""), None);
+    }
+
+    #[cfg(feature = "archive-xz")]
+    #[test]
+    fn an_lzma_header_counts_only_if_the_stream_unpacks() {
+        // "Hello, world!" as LZMA writes it, then damaged, and the header alone.
+        let header = b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff";
+        let data =
+            b"\0\x24\x19\x49\x98\x6f\x16\x02\x8c\xe8\xe6\x5b\xb1\x47\xc6\xce\xb7\x63\xff\xff\x3c\xac\0\0";
+        let hello = [&header[..], data].concat();
+        assert_eq!(detected(&hello), Some(Archive::Lzma));
+        assert_eq!(detected(&hello[..14]), None);
+        assert_eq!(detected(&[&header[..], &[0], &[0xff; 5000]].concat()), None);
+        // An ELF file without its magic.
+        let elf = [&b"\0\0\0\0\x02\x01\x01"[..], &[0; 9], b"\x04\0\x3e\0\x01", &[0; 5000]].concat();
+        assert_eq!(detected(&elf), None);
     }
 
     #[cfg(feature = "archive")]

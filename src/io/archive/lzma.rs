@@ -35,6 +35,13 @@ pub(super) fn is_header(head: &[u8]) -> bool {
         && head.get(13) == Some(&0)
 }
 
+/// Whether what follows a header may be LZMA: as nothing can unpack it, the
+/// usual properties must do.
+#[cfg(not(feature = "archive-xz"))]
+pub(super) fn unpacks(head: &[u8], _whole: bool) -> bool {
+    head.first() == Some(&0x5d)
+}
+
 cfg_if::cfg_if! {
     if #[cfg(feature = "archive-xz")] {
         use super::stream::{Piece, SEGMENT};
@@ -50,6 +57,18 @@ cfg_if::cfg_if! {
         const MEMORY_KIB: u32 = (128 << 10) + 1024;
         /// How much is read at once.
         const INPUT: usize = 64 << 10;
+
+        /// Whether what follows a header unpacks, as far as `head` goes.
+        pub(super) fn unpacks(head: &[u8], whole: bool) -> bool {
+            let mut decoder = Box::new(LzmaStream::new_mem_limit(MEMORY_KIB, None));
+            let Ok(mut out) = buffer(INPUT) else { return false };
+            let action = if whole { Action::Finish } else { Action::Run };
+            match decoder.process(head, &mut out, action) {
+                Ok(result) => result.bytes_produced > 0,
+                // That is for whoever opens it to say.
+                Err(_) => decoder.memory_usage().is_some_and(|need| need > MEMORY_KIB),
+            }
+        }
 
         /// A file that is being unpacked from its beginning on.
         pub(super) struct Unpacker {
