@@ -72,7 +72,8 @@ pub(super) fn init(setup: &mut Setup<'_>) -> Result<()> {
         }
     }
     let found = text::init(setup)?;
-    if !from_cr3 && !(found && super::root_is_readable(setup)?) {
+    let usable = from_cr3 || (found && super::root_is_readable(setup)?);
+    if !usable {
         from_cr3 = try_cr3(setup, found)?;
     }
     super::text_defaults_to_page_tables(setup);
