@@ -13,7 +13,7 @@
 //!
 //! The reserve is not touched, and costs nothing, as long as `malloc` works. It
 //! is handed out from its start to its end, and again from its start once all
-//! of it came back. What is larger than [`LARGEST`] is refused as always: the
+//! of it came back. What is larger than `LARGEST` is refused as always: the
 //! library asks for pages and tables so that it gets an answer.
 
 use core::alloc::{GlobalAlloc, Layout};
