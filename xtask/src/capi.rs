@@ -173,15 +173,20 @@ pub fn install(options: &Options) -> Outcome {
 }
 
 /// Builds the static libraries of Cargo; returns the folder they are in.
+///
+/// Each by its own, and as nothing else: what is a library of Rust, too, is
+/// not optimised as a whole by Cargo, whatever the profile says.
 fn build(root: &Path, options: &Options) -> Outcome<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(root).args(["build", "--locked", "--lib", "--profile", &options.profile]);
-    command.args(["-p", "kdumpfile-capi-addrxlat", "-p", "kdumpfile-capi-kdumpfile"]);
-    if options.abi == Abi::Twelve {
-        command.args(["--features", "kdumpfile-capi-kdumpfile/abi12"]);
+    for package in ["kdumpfile-capi-addrxlat", "kdumpfile-capi-kdumpfile"] {
+        let mut command = Command::new(&cargo);
+        command.current_dir(root).args(["rustc", "--locked", "--lib", "--profile", &options.profile]);
+        command.args(["-p", package, "--crate-type", "staticlib"]);
+        if options.abi == Abi::Twelve && package == "kdumpfile-capi-kdumpfile" {
+            command.args(["--features", "abi12"]);
+        }
+        run(&mut command)?;
     }
-    run(&mut command)?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let folder = if options.profile == "dev" { "debug" } else { &options.profile };
     Ok(target.join(folder))
