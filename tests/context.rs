@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use context_support::{CallsBack, fails, failure, page, set, set_text, unknown};
 use kdumpfile::io::Source;
-use kdumpfile::{Context, Space, Status};
+use kdumpfile::{AttrRef, AttrType, Context, Space, Status, Value};
 use kdumpfile_testkit::compress::Codec;
 use kdumpfile_testkit::diskdump::DiskdumpBuilder;
 
@@ -95,6 +95,48 @@ fn errors_of_calls_from_inside_are_not_those_of_the_call_around() {
     assert_eq!(first_word(&dump).unwrap(), page(1, 0)[..8]);
     assert_eq!(last(&dump), None, "the call around succeeded");
     SAME.set(None);
+}
+
+#[test]
+fn what_takes_no_work_is_read_without_any() {
+    let dump = Context::new();
+    dump.open_bytes(dump_of(1)).unwrap();
+    let mut word = [9; 8];
+    assert!(!dump.read_cached(PHYSICAL, 0, &mut word), "no page is cached");
+    first_word(&dump).unwrap();
+    failure(dump.get("nothing"));
+    assert!(!dump.read_cached(PHYSICAL, 0x1000, &mut word), "another page is cached");
+    assert!(!dump.read_cached(PHYSICAL, 0xffc, &mut word), "half of it is in another page");
+    assert!(!dump.read_cached(Space::KernelVirtual, 0, &mut word), "no translation is known");
+    assert!(!dump.read_cached(PHYSICAL, 0, &mut [0; 257]));
+    assert_eq!((word, last(&dump).unwrap().0), ([9; 8], Status::NoKey), "nothing was done");
+    assert!(dump.read_cached(PHYSICAL, 8, &mut word));
+    assert_eq!((&word[..], last(&dump)), (&page(1, 0)[8..16], None));
+}
+
+#[test]
+fn numbers_at_hand_are_those_that_the_attribute_has() {
+    let dump = Context::new();
+    dump.open_bytes(dump_of(1)).unwrap();
+    let at_hand = |key: &str| dump.number_at_hand(dump.attr(Some(key)).unwrap());
+    assert_eq!(at_hand("max_pfn"), Some((AttrType::Number, dump.number("max_pfn").unwrap())));
+    set(&dump, "max_pfn", 3).unwrap();
+    assert_eq!(at_hand("max_pfn"), Some((AttrType::Number, 3)));
+    dump.set("xen.phys_start", Value::Address(7)).unwrap();
+    assert_eq!(at_hand("xen.phys_start"), Some((AttrType::Address, 7)));
+    dump.clear(Some("xen.phys_start")).unwrap();
+    set_text(&dump, "linux.uts.nodename", "host").unwrap();
+    // No value, one that is asked for each time, a text, a directory.
+    for key in ["xen.phys_start", "cache.hits", "linux.uts.nodename", "arch"] {
+        assert_eq!(at_hand(key), None, "{key}");
+    }
+    let row = dump.attr(Some("max_pfn")).unwrap();
+    failure(dump.get("nothing"));
+    assert_eq!(dump.number_at_hand(dump.attr(Some("max_pfn")).unwrap()).unwrap().1, 3);
+    assert_eq!(last(&dump), None, "a call that succeeds clears the error");
+    failure(dump.get("nothing"));
+    assert_eq!(dump.number_at_hand(AttrRef::from_raw(row.into_raw() + (1 << 32))), None, "it was deleted");
+    assert!(last(&dump).is_some(), "nothing was done");
 }
 
 // --- Clones ------------------------------------------------------------------------------

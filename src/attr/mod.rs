@@ -187,6 +187,18 @@ impl Attributes {
         self.compute(handle, &lazy)
     }
 
+    /// The type and the value of an attribute that is a number or an address
+    /// and has its value without any work.
+    #[inline]
+    pub fn number_at_hand(&self, handle: AttrRef) -> Option<(AttrType, u64)> {
+        let tree = self.tree.lock();
+        let node = tree.found(handle).filter(|node| node.set && !node.stale)?;
+        match node.slot {
+            Slot::Plain(Some(Value::Number(value) | Value::Address(value))) => Some((node.kind, value)),
+            _ => None,
+        }
+    }
+
     /// Computes a value, and keeps it.
     #[inline(never)]
     fn compute(&self, handle: AttrRef, lazy: &Shared<dyn LazyValue>) -> Result<Value> {

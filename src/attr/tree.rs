@@ -478,6 +478,12 @@ impl Tree {
         }
     }
 
+    /// The same, for a look at it.
+    #[inline]
+    pub fn found(&self, handle: AttrRef) -> Option<&Node> {
+        self.nodes.get(handle.index as usize).filter(|node| node.generation == handle.generation)
+    }
+
     /// Marks unset ancestors as set, upwards to the first one that is.
     pub fn instantiate_parents(&mut self, id: u32) {
         let mut at = self.node(id).parent;

@@ -371,6 +371,19 @@ impl Context {
         self.call(|| self.attributes().get(attr))
     }
 
+    /// The type and the value of an attribute that is a number or an address
+    /// and just has its value. `None` for all others, and then nothing was
+    /// done: [`Context::get_attr`] is to be asked.
+    ///
+    /// That is the part of `get_attr` that takes no memory and cannot fail,
+    /// for those who count instructions.
+    #[inline]
+    pub fn number_at_hand(&self, attr: AttrRef) -> Option<(AttrType, u64)> {
+        let found = self.attributes().number_at_hand(attr)?;
+        self.clear_error();
+        Some(found)
+    }
+
     /// Sets an attribute.
     ///
     /// # Errors

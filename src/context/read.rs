@@ -26,10 +26,17 @@ impl Context {
         self.read_partial(space, address, buf).1
     }
 
-    /// Reads all of `buf`, if that is in one page that is cached and whose
-    /// address needs no work. Nothing that can fail is done.
-    #[inline]
-    fn read_cached(&self, space: Space, address: u64, buf: &mut [u8]) -> bool {
+    /// Reads all of `buf`, if that is at most 256 bytes of one page that is
+    /// cached, at an address whose translation is known. `false` if it is not,
+    /// and then nothing was done: [`Context::read`] is to be asked.
+    ///
+    /// That is the part of `read` that takes no memory and cannot fail, for
+    /// those who count instructions.
+    #[inline(always)]
+    pub fn read_cached(&self, space: Space, address: u64, buf: &mut [u8]) -> bool {
+        if !self.from_cache.get() || buf.len() > COPIED_AT_ONCE {
+            return false;
+        }
         let snapshot = self.snapshot();
         let Some(opened) = &snapshot.opened else { return false };
         let Some((shift, cache)) = &opened.pages else { return false };
@@ -53,7 +60,7 @@ impl Context {
     #[inline]
     pub fn read_partial(&self, space: Space, address: u64, buf: &mut [u8]) -> (usize, Result<()>) {
         // What is asked for most often: a number in a page that is cached.
-        if self.from_cache.get() && buf.len() <= COPIED_AT_ONCE && self.read_cached(space, address, buf) {
+        if self.read_cached(space, address, buf) {
             return (buf.len(), Ok(()));
         }
         self.read_pages(space, address, buf)

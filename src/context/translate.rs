@@ -251,7 +251,7 @@ impl Context {
     #[inline]
     pub(super) fn known_translation(&self, snapshot: &Snapshot, address: Address) -> Option<(Address, u64)> {
         match self.recent_translation(address) {
-            None => self.kept_translation(snapshot, address),
+            None if self.xlat.get()?.caching() => self.kept_translation(snapshot, address),
             known => known,
         }
     }

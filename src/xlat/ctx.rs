@@ -122,7 +122,8 @@ impl Ctx {
         self.flush_translations();
     }
 
-    pub(super) fn caching(&self) -> bool {
+    #[inline]
+    pub(crate) fn caching(&self) -> bool {
         self.caching.get()
     }
 
