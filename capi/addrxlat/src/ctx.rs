@@ -95,7 +95,7 @@ impl Ctx {
             rust
         });
         // SAFETY: clients keep their records valid.
-        let now = unsafe { chain::content(self.head()) };
+        let now = unsafe { chain::content(self.head(), core::ptr::null()) };
         if self.chain.replace(now) != now {
             rust.set_caching(false);
         }

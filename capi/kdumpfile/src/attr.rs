@@ -8,7 +8,7 @@ use kdumpfile_capi_shared::{entry, memory};
 
 use crate::ctx::Ctx;
 use crate::node;
-use crate::status::{Failure, KStatus, Outcome};
+use crate::status::{Failure, KStatus, OK, Outcome};
 use crate::value::{self, Attr, AttrIter, AttrTypeNumber, NIL};
 
 fn no_such_key() -> Failure {
@@ -254,6 +254,23 @@ pub unsafe extern "C" fn kdump_attr_ref_get(
     reference: *const value::AttrRef,
     valp: *mut Attr,
 ) -> KStatus {
+    // SAFETY: as above; references come from contexts that still exist.
+    unsafe {
+        let number = Ctx::at_best(ctx, |ctx| ctx.dump.number_at_hand(node::attr_of(*reference.as_ref()?)?));
+        if let Some((kind, number)) = number {
+            store(valp, Attr { kind: value::type_number(kind), val: value::AttrValue { number } });
+            return OK;
+        }
+        ref_get_any(ctx, reference, valp)
+    }
+}
+
+/// The same for an attribute of any type.
+///
+/// # Safety
+/// As above.
+#[inline(never)]
+unsafe fn ref_get_any(ctx: *mut Ctx, reference: *const value::AttrRef, valp: *mut Attr) -> KStatus {
     // SAFETY: as above.
     unsafe { crate::generation::ref_get(ctx, || referenced(reference), valp) }
 }

@@ -66,12 +66,30 @@ impl Ctx {
         guard::run(run, |text| ctx.fail(Failure::new(SYSTEM, format!("Internal error: {text}"))))
     }
 
+    /// Whether there is an error string to forget.
+    #[inline]
+    pub(crate) fn has_error(&self) -> bool {
+        // SAFETY: this is looked at between uses of the string, none of which
+        // calls anybody who might come back here.
+        unsafe { !(*self.error.as_ptr()).is_none() }
+    }
+
+    /// Runs what an entry function does at its best: it takes no memory, calls
+    /// nobody and cannot fail. Without a result nothing was done.
+    ///
+    /// # Safety
+    /// `ctx` is NULL or a context.
+    #[inline(always)]
+    pub(crate) unsafe fn at_best<T>(ctx: *mut Ctx, body: impl FnOnce(&Ctx) -> Option<T>) -> Option<T> {
+        // SAFETY: as above.
+        let ctx = unsafe { ctx.as_ref() }.filter(|ctx| !ctx.has_error())?;
+        guard::run(|| body(ctx), |_| None)
+    }
+
     /// Forgets the error string.
     #[inline]
     fn clear_error(&self) {
-        // SAFETY: this is looked at between uses of the string, none of which
-        // calls anybody who might come back here.
-        if unsafe { !(*self.error.as_ptr()).is_none() } {
+        if self.has_error() {
             self.error.borrow_mut().clear();
         }
     }

@@ -7,7 +7,7 @@ use kdumpfile_capi_shared::{entry, memory};
 
 use crate::attr::store;
 use crate::ctx::Ctx;
-use crate::status::{Failure, KStatus, Outcome};
+use crate::status::{Failure, KStatus, OK, Outcome};
 
 /// What is read at once at most: a client may ask for all that there is
 /// from an address on, into memory that has room for less.
@@ -15,13 +15,18 @@ const READ_AT_ONCE: usize = 1 << 30;
 
 /// The space of a number of the C ABI.
 #[inline]
-fn space(number: c_int) -> Result<Space, Failure> {
+fn known_space(number: c_int) -> Option<Space> {
     match number {
-        0 => Ok(Space::KernelPhysical),
-        1 => Ok(Space::MachinePhysical),
-        2 => Ok(Space::KernelVirtual),
-        _ => Err(no_space()),
+        0 => Some(Space::KernelPhysical),
+        1 => Some(Space::MachinePhysical),
+        2 => Some(Space::KernelVirtual),
+        _ => None,
     }
+}
+
+#[inline]
+fn space(number: c_int) -> Result<Space, Failure> {
+    known_space(number).ok_or_else(no_space)
 }
 
 #[cold]
@@ -36,6 +41,34 @@ fn no_space() -> Failure {
 /// The pointers are NULL, or what the header says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kdump_read(
+    ctx: *mut Ctx,
+    space_number: c_int,
+    addr: u64,
+    buffer: *mut c_void,
+    plength: *mut usize,
+) -> KStatus {
+    // SAFETY: as above.
+    unsafe {
+        // What is asked for most often: a number in a page that is cached.
+        let read = Ctx::at_best(ctx, |ctx| {
+            let length = *plength.as_ref().filter(|length| **length != 0)?;
+            let space = known_space(space_number).filter(|space| ctx.is_in_step(*space))?;
+            let buffer = core::slice::from_raw_parts_mut(buffer.cast::<u8>(), length);
+            ctx.dump.read_cached(space, addr, buffer).then_some(())
+        });
+        match read {
+            Some(()) => OK, // and as many bytes as were wanted
+            None => read_any(ctx, space_number, addr, buffer, plength),
+        }
+    }
+}
+
+/// The same for whatever is read.
+///
+/// # Safety
+/// As above.
+#[inline(never)]
+unsafe fn read_any(
     ctx: *mut Ctx,
     space_number: c_int,
     addr: u64,

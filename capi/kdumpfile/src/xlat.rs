@@ -412,11 +412,33 @@ impl Ctx {
     pub(crate) fn keep_in_step(&self, space: Space) -> Outcome {
         match self.translation.group.handed_out.load(Ordering::Acquire) {
             false => Ok(()),
-            true => self.look_whether_in_step(space),
+            true => self.bring_in_step(space),
         }
     }
 
-    fn look_whether_in_step(&self, space: Space) -> Outcome {
+    /// Whether Rust and C are in step, as far as that takes no work to know.
+    #[inline]
+    pub(crate) fn is_in_step(&self, space: Space) -> bool {
+        !self.translation.group.handed_out.load(Ordering::Acquire) || self.is_still_in_step(space)
+    }
+
+    fn is_still_in_step(&self, space: Space) -> bool {
+        if space != Space::KernelVirtual && self.dump.spaces().contains(space) {
+            return true;
+        }
+        if let Some(own) = &*self.translation.own.borrow() {
+            // SAFETY: the context is there.
+            let head = unsafe { ffi::addrxlat_ctx_get_cb(own.ctx) };
+            // Clients do not change the record of ours.
+            if !ptr::eq(head, own.bottom) || !ptr::eq(head, own.chain.0) {
+                return false;
+            }
+        }
+        let Some(of_c) = self.translation.group.changes_of_c() else { return false };
+        self.translation.looked.get() == Some((self.dump.translation_changes(), of_c))
+    }
+
+    fn bring_in_step(&self, space: Space) -> Outcome {
         if space != Space::KernelVirtual && self.dump.spaces().contains(space) {
             return Ok(());
         }
@@ -437,11 +459,8 @@ impl Ctx {
         let Some((ctx, bottom, seen)) = own else { return };
         // SAFETY: the context is there.
         let head = unsafe { ffi::addrxlat_ctx_get_cb(ctx) };
-        if ptr::eq(head, bottom) && head == seen.0 {
-            return; // nothing of clients, who do not change these records
-        }
         // SAFETY: clients keep their records valid.
-        let now = (head, unsafe { chain::content(head) });
+        let now = (head, unsafe { chain::content(head, bottom) });
         if now != seen {
             if let Some(own) = &mut *self.translation.own.borrow_mut() {
                 own.chain = now;

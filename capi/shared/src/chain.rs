@@ -1,6 +1,7 @@
 //! C chains of callbacks, seen from Rust.
 
 use core::ffi::{c_int, c_ulong, c_void};
+use core::ptr;
 use std::ffi::{CStr, CString};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -239,14 +240,14 @@ pub unsafe fn offset(chain: &impl CChain, container: &str, member: &str) -> Resu
     if status == AX_OK { Ok(value) } else { Err(error_of(chain, status)) }
 }
 
-/// Says what a chain is, so that changes are noticed.
+/// Says what a chain is down to `end`, so that changes are noticed.
 ///
 /// # Safety
 /// The records are valid.
-pub unsafe fn content(mut cb: *const Cb) -> u64 {
+pub unsafe fn content(mut cb: *const Cb, end: *const Cb) -> u64 {
     let mut mark = Mark::default();
     // SAFETY: as above; all members of a record are words.
-    while let Some(record) = unsafe { cb.as_ref() } {
+    while let Some(record) = unsafe { cb.as_ref() }.filter(|_| !ptr::eq(cb, end)) {
         let words = [
             cb.addr(),
             record.private.addr(),
