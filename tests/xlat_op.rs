@@ -503,3 +503,23 @@ fn questions_name_what_was_asked_for() {
     assert_eq!(answers, expected);
     assert!(!ctx.can_read_directly(None, FullAddr::kphys(0)));
 }
+
+#[test]
+fn runs_end_where_addresses_have_too_many_bits() {
+    // Without a table, an address is an offset: of 2^12 bytes, of which the upper
+    // half is at the end of the address space.
+    let signed = PagingForm::new(PteFormat::X86_64, &[12]).unwrap();
+    let unsigned = PagingForm::new(PteFormat::Ia32, &[12]).unwrap();
+    for (form, last) in [(signed, 0x7ff), (unsigned, 0xfff)] {
+        let method = Method::page_table(AddrSpace::KPHYS, PageTable::new(FullAddr::kphys(0x5000), form));
+        let mut sys = System::new();
+        cover(&mut sys, MapIndex::KvPhys, A, method);
+        let caps = Caps::of(AddrSpace::KPHYS);
+        let ctx = blind();
+        let runs: Vec<_> = ctx.runs(Some(&sys), caps, FullAddr::kvirt(0x20), 0x2fff).take(2).collect();
+        let run = Run { source: FullAddr::kvirt(0x20), target: FullAddr::kphys(0x5020), endoff: last - 0x20 };
+        assert_eq!(runs.first(), Some(&Ok(run)), "{runs:?}");
+        let beyond = FullAddr::kvirt(last + 1);
+        assert_eq!(ctx.op(Some(&sys), caps, beyond, Ok).unwrap_err().status(), Status::Invalid);
+    }
+}

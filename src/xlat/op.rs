@@ -17,6 +17,7 @@ use super::ctx::{Ctx, DEPTH_MAX, NEEDS_MAX};
 use super::error::{Error, Result, Status};
 use super::map::{MethodIndex, Range};
 use super::method::{Kind, Method};
+use super::pgt::reach;
 use super::step::{Step, Walker, mask};
 use super::system::{MapIndex, System};
 use super::types::{AddrSpace, Caps, FullAddr};
@@ -288,7 +289,14 @@ impl Ctx {
         };
         match &method.kind {
             Kind::Pgt(table) if result.is_err() => found.clip_block(table.form.field(0)),
-            Kind::Pgt(_) => found.clip_block(step.leaf_bits),
+            Kind::Pgt(table) => {
+                found.clip_block(step.leaf_bits);
+                // A block can be larger than all that the table may be asked for.
+                if step.leaf_bits >= table.form.virt_bits() {
+                    let (first, last) = reach(&table.form, found.target.addr);
+                    found.clip(first, last);
+                }
+            }
             Kind::MemArr(array) => found.clip_block(array.shift),
             _ => {}
         }
