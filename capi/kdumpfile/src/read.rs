@@ -51,7 +51,7 @@ pub unsafe extern "C" fn kdump_read(
     unsafe {
         // What is asked for most often: a number in a page that is cached.
         let read = Ctx::at_best(ctx, |ctx| {
-            let length = *plength.as_ref().filter(|length| **length != 0)?;
+            let length = *plength.as_ref().filter(|length| (1..=READ_AT_ONCE).contains(*length))?;
             let space = known_space(space_number).filter(|space| ctx.is_in_step(*space))?;
             let buffer = core::slice::from_raw_parts_mut(buffer.cast::<u8>(), length);
             ctx.dump.read_cached(space, addr, buffer).then_some(())
