@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Nodes live in one vector and are found by their path through a hash table,
-//! so a path costs one look-up, however wide and deep directories are. New children go to the front of their parent's list: the order of
-//! iteration is the reverse of the order of creation, which callers observe.
+//! so a path costs one look-up, however wide and deep directories are. New
+//! children go to the front of their parent's list: the order of iteration is
+//! the reverse of the order of creation, which callers observe.
 //! A reference carries the generation of its node and goes stale, never wrong.
 
 use alloc::boxed::Box;
